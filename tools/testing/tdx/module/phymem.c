@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* TDH.PHYMEM.*: pages whatever their owner, and caches. */
+#include "module/model.h"
+
+static uint64_t owner_of(const struct tdxm_page *page)
+{
+	return atomic_load(&page->entry->type) == PT_TDR ? 0 : page->entry->owner;
+}
+
+static void report_page(struct tdxm_call *call)
+{
+	call->out.rcx = atomic_load(&call->page.entry->type);
+	call->out.rdx = owner_of(&call->page);
+	call->out.r8 = call->page.level;
+	call->out.r9 = 0;
+	call->out.r10 = 0;
+	call->out.r11 = 0;
+}
+
+static void clear_report(struct tdxm_call *call)
+{
+	call->out.rcx = 0;
+	call->out.rdx = 0;
+	call->out.r8 = 0;
+	call->out.r9 = 0;
+	call->out.r10 = 0;
+	call->out.r11 = 0;
+}
+
+static uint64_t reclaim_tdr_check(struct tdxm_call *call)
+{
+	struct tdxm_td *td = (struct tdxm_td *)call->page.entry->object;
+
+	call->td = td;
+	if (td->lifecycle != TD_TEARDOWN) {
+		tdxm_sanitizer(call->m, "%s: TDR 0x%llx before its KeyID is free",
+			       call->leaf->name, (unsigned long long)td->tdr_hpa);
+		return TDX_LIFECYCLE_STATE_INCORRECT;
+	}
+	if (td->chldcnt) {
+		tdxm_sanitizer(call->m, "%s: TDR 0x%llx while %lld pages are left",
+			       call->leaf->name, (unsigned long long)td->tdr_hpa,
+			       (long long)td->chldcnt);
+		return TDX_TD_ASSOCIATED_PAGES_EXIST;
+	}
+	return TDX_SUCCESS;
+}
+
+static uint64_t reclaim_child_check(struct tdxm_call *call)
+{
+	uint64_t status = tdxm_td_lock_owner(call, call->page.entry->owner);
+
+	if (status)
+		return status;
+	if (call->td->lifecycle != TD_TEARDOWN) {
+		tdxm_sanitizer(call->m, "%s: page 0x%llx before the KeyID of its TD is free",
+			       call->leaf->name, (unsigned long long)call->page.hpa);
+		return TDX_LIFECYCLE_STATE_INCORRECT;
+	}
+	return TDX_SUCCESS;
+}
+
+uint64_t tdxm_phymem_page_reclaim_check(struct tdxm_call *call)
+{
+	unsigned int type;
+	uint64_t status;
+
+	clear_report(call);
+	status = tdxm_page_lock_any(call, RES_PAGE, call->in.rcx, &call->page);
+	if (status)
+		return status;
+
+	type = atomic_load(&call->page.entry->type);
+	if (type == PT_NDA || type == PT_RSVD)
+		return TDX_PAGE_METADATA_INCORRECT + OP_RCX;
+	report_page(call);
+	if (call->in.rcx & (TDX_LEVEL_SIZE(call->page.level) - 1))
+		return TDX_OPERAND_INVALID + OP_RCX;
+	return type == PT_TDR ? reclaim_tdr_check(call) : reclaim_child_check(call);
+}
+
+void tdxm_phymem_page_reclaim_commit(struct tdxm_call *call)
+{
+	struct tdxm *m = call->m;
+
+	if (atomic_load(&call->page.entry->type) == PT_TDR) {
+		/* The module itself wrote the TDR, with the global KeyID. */
+		tdxm_page_set_stale(m, &call->page, m->global_hkid);
+	} else {
+		call->td->chldcnt -= TDX_LEVEL_SIZE(call->page.level) / TDX_PAGE_SIZE;
+	}
+	tdxm_page_release(m, &call->page);
+}
+
+uint64_t tdxm_phymem_page_rdmd_check(struct tdxm_call *call)
+{
+	unsigned int type;
+	uint64_t status;
+
+	clear_report(call);
+	status = tdxm_page_lock_any(call, RES_PAGE, call->in.rcx, &call->page);
+	if (status)
+		return status;
+	report_page(call);
+	type = call->out.rcx;
+	if (type == PT_REG || type == PT_EPT)
+		call->out.r9 = atomic_load(&call->page.entry->bepoch);
+	return TDX_SUCCESS;
+}
+
+uint64_t tdxm_phymem_page_wbinvd_check(struct tdxm_call *call)
+{
+	struct tdxm *m = call->m;
+	uint64_t hpa = call->in.rcx & (BIT_U64(m->keyid_shift) - 1);
+	uint64_t status = tdxm_page_lock_4k(call, RES_PAGE, hpa, PT_NDA, &call->page);
+
+	if (status == TDX_PAGE_METADATA_INCORRECT + OP_RCX)
+		tdxm_sanitizer(m, "%s: page 0x%llx is not the host's", call->leaf->name,
+			       (unsigned long long)hpa);
+	return status;
+}
+
+void tdxm_phymem_page_wbinvd_commit(struct tdxm_call *call)
+{
+	_Atomic uint16_t *stale = &call->page.entry->stale_hkid;
+	uint64_t hkid = call->in.rcx >> call->m->keyid_shift;
+
+	/* Lines of another KeyID stay where they are. */
+	if (atomic_load(stale) == hkid + 1)
+		atomic_store(stale, 0);
+}
+
+static bool kot_has_flushed(const struct tdxm *m)
+{
+	unsigned int i;
+
+	for (i = 0; i < TDX_MAX_HKIDS; i++) {
+		if (m->kot[i].state == KOT_FLUSHED)
+			return true;
+	}
+	return false;
+}
+
+uint64_t tdxm_phymem_cache_wb_check(struct tdxm_call *call)
+{
+	struct tdxm *m = call->m;
+	uint64_t status;
+
+	if (call->in.rcx > 1)
+		return TDX_OPERAND_INVALID + OP_RCX;
+	status = tdxm_lock(call, RES_WBT, &m->wbt_lock[tdxm_package(call)]);
+	if (!status)
+		status = tdxm_lock(call, RES_KOT, &m->kot_lock);
+	if (status)
+		return status;
+	/* MODEL: a write-back is never interrupted, so there is none to resume. */
+	if (call->in.rcx)
+		return TDX_WBCACHE_RESUME_ERROR;
+	return kot_has_flushed(m) ? TDX_SUCCESS : TDX_NO_HKID_READY_TO_WBCACHE;
+}
+
+void tdxm_phymem_cache_wb_commit(struct tdxm_call *call)
+{
+	struct tdxm *m = call->m;
+	unsigned int i;
+
+	for (i = 0; i < TDX_MAX_HKIDS; i++) {
+		if (m->kot[i].state == KOT_FLUSHED)
+			atomic_fetch_and(&m->kot[i].wb_pending, ~(1u << tdxm_package(call)));
+	}
+}
