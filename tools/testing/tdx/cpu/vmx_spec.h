@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Facts of the Intel SDM that the CPU model rests on, and the properties that
+ * this particular CPU has. No state, no code.
+ */
+#ifndef VMXR_VMX_SPEC_H
+#define VMXR_VMX_SPEC_H
+
+#define VMXR_BIT(n) (UINT64_C(1) << (n))
+
+/* The CPU: 52 physical address bits, of which the upper 6 hold a KeyID. */
+#define VMXR_MAXPHYADDR 52
+#define VMXR_KEYID_BITS 6
+/* KeyID 0 is the host's, then MKTME's, then TDX's: 1 + 31 + 32 = 2^6. */
+#define VMXR_NR_MKTME_KEYIDS 31
+#define VMXR_NR_TDX_KEYIDS 32
+#define VMXR_MICROCODE_REVISION 0x0a000200
+#define VMXR_VMCS_REVISION 0x0000001d
+
+#define VMXR_CR4_VMXE VMXR_BIT(13)
+
+/* MSRs */
+#define MSR_FEAT_CTL 0x03a
+#define MSR_MKTME_KEYID_PARTITIONING 0x087
+#define MSR_BIOS_SIGN_ID 0x08b
+#define MSR_ARCH_CAPABILITIES 0x10a
+#define MSR_VMX_BASIC 0x480
+#define MSR_VMX_PINBASED_CTLS 0x481
+#define MSR_VMX_PROCBASED_CTLS 0x482
+#define MSR_VMX_EXIT_CTLS 0x483
+#define MSR_VMX_ENTRY_CTLS 0x484
+#define MSR_VMX_MISC 0x485
+#define MSR_VMX_CR0_FIXED0 0x486
+#define MSR_VMX_CR0_FIXED1 0x487
+#define MSR_VMX_CR4_FIXED0 0x488
+#define MSR_VMX_CR4_FIXED1 0x489
+#define MSR_VMX_VMCS_ENUM 0x48a
+#define MSR_VMX_PROCBASED_CTLS2 0x48b
+#define MSR_VMX_EPT_VPID_CAP 0x48c
+#define MSR_VMX_TRUE_PINBASED_CTLS 0x48d
+#define MSR_VMX_TRUE_PROCBASED_CTLS 0x48e
+#define MSR_VMX_TRUE_EXIT_CTLS 0x48f
+#define MSR_VMX_TRUE_ENTRY_CTLS 0x490
+#define MSR_VMX_VMFUNC 0x491
+#define MSR_TME_ACTIVATE 0x982
+
+/* VM-instruction error numbers */
+enum vmxr_error {
+	VMXR_ERR_VMCALL_IN_ROOT = 1,
+	VMXR_ERR_VMCLEAR_ADDRESS = 2,
+	VMXR_ERR_VMCLEAR_VMXON_POINTER = 3,
+	VMXR_ERR_ENTRY_CONTROLS = 7,
+	VMXR_ERR_VMPTRLD_ADDRESS = 9,
+	VMXR_ERR_VMPTRLD_VMXON_POINTER = 10,
+	VMXR_ERR_VMPTRLD_REVISION = 11,
+	VMXR_ERR_UNSUPPORTED_FIELD = 12,
+	VMXR_ERR_READ_ONLY_FIELD = 13,
+	VMXR_ERR_VMXON_IN_ROOT = 15,
+	VMXR_ERR_INVALIDATION_OPERAND = 28,
+};
+
+#define VMXR_FIELD_INSTRUCTION_ERROR 0x4400
+
+#endif /* VMXR_VMX_SPEC_H */

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What has to be done after an instruction that TCG executes: correct the
+ * output of CPUID, or give back an operand that was replaced to raise #GP.
+ *
+ * It is done before anything else looks at the registers, that is before the
+ * next instruction, or on entry to the handler of the exception or interrupt
+ * that comes first; neither changes a general purpose register. A check in
+ * every block would be simplest, but costs more than all the rest. So the
+ * next instruction must be in the same block, or near the edge of a page,
+ * where blocks end; a block that ends elsewhere is translated once more.
+ */
+#include "qemu/tdxq.h"
+
+#define CPUID_LEN 2
+
+static void set_pending(struct tdxq *q, unsigned int vcpu_index, uint64_t rip)
+{
+	q->vcpu[vcpu_index].after.rip = rip;
+	qemu_plugin_u64_set(q->pending, vcpu_index, 1);
+}
+
+void tdxq_replace_operand(struct tdxq *q, unsigned int vcpu_index, enum vmxr_gpr gpr,
+			  uint64_t value, uint64_t rip)
+{
+	struct tdxq_vcpu *vcpu = &q->vcpu[vcpu_index];
+
+	vcpu->after.kind = TDXQ_AFTER_GP;
+	vcpu->after.gpr = gpr;
+	vcpu->after.value = tdxq_read_gpr(vcpu, gpr);
+	tdxq_write_gpr(vcpu, gpr, value);
+	set_pending(q, vcpu_index, rip);
+}
+
+static void fix_cpuid(struct tdxq_vcpu *vcpu)
+{
+	static const enum vmxr_gpr gprs[VMXR_NR_CPUID_REGS] = {
+		[VMXR_EAX] = VMXR_RAX,
+		[VMXR_EBX] = VMXR_RBX,
+		[VMXR_ECX] = VMXR_RCX,
+		[VMXR_EDX] = VMXR_RDX,
+	};
+	uint32_t out[VMXR_NR_CPUID_REGS];
+
+	for (size_t i = 0; i < VMXR_NR_CPUID_REGS; i++)
+		out[i] = (uint32_t)tdxq_read_gpr(vcpu, gprs[i]);
+	vmxr_cpuid_fix(vcpu->after.leaf, vcpu->after.subleaf, out);
+	for (size_t i = 0; i < VMXR_NR_CPUID_REGS; i++)
+		tdxq_write_gpr(vcpu, gprs[i], out[i]);
+}
+
+void tdxq_after(unsigned int vcpu_index, void *userdata)
+{
+	struct tdxq *q = userdata;
+	struct tdxq_vcpu *vcpu = &q->vcpu[vcpu_index];
+
+	qemu_plugin_u64_set(q->pending, vcpu_index, 0);
+	if (vcpu->after.kind == TDXQ_AFTER_CPUID)
+		fix_cpuid(vcpu);
+	else
+		tdxq_write_gpr(vcpu, vcpu->after.gpr, vcpu->after.value);
+}
+
+/* Do it here only if here is where it belongs. */
+static void after_at(struct tdxq *q, unsigned int vcpu_index, uint64_t rip)
+{
+	const struct tdxq_after *after = &q->vcpu[vcpu_index].after;
+
+	if (after->rip == rip) {
+		tdxq_after(vcpu_index, q);
+		return;
+	}
+	qemu_plugin_u64_set(q->pending, vcpu_index, 0);
+	tdxq_gapf(q, "%s at %#llx was not completed",
+		  after->kind == TDXQ_AFTER_CPUID ? "CPUID before" : "#GP",
+		  (unsigned long long)after->rip);
+}
+
+void tdxq_after_block(unsigned int vcpu_index, void *userdata)
+{
+	struct tdxq *q = userdata;
+
+	after_at(q, vcpu_index, tdxq_read_reg(&q->vcpu[vcpu_index], TDXQ_REG_RIP));
+}
+
+void tdxq_discontinuity(unsigned int vcpu_index, enum qemu_plugin_discon_type type,
+			uint64_t from_pc, uint64_t to_pc, void *userdata)
+{
+	struct tdxq *q = userdata;
+
+	(void)type;
+	(void)to_pc;
+	if (qemu_plugin_u64_get(q->pending, vcpu_index))
+		after_at(q, vcpu_index, from_pc);
+}
+
+/* Does this CPUID need a correction? Firmware sees what TCG offers. */
+static bool note_cpuid(struct tdxq_vcpu *vcpu)
+{
+	uint32_t leaf = (uint32_t)tdxq_read_gpr(vcpu, VMXR_RAX);
+	uint32_t subleaf = (uint32_t)tdxq_read_gpr(vcpu, VMXR_RCX);
+
+	if (!vmxr_cpuid_differs(leaf, subleaf) || !tdxq_in_long_mode(vcpu))
+		return false;
+	vcpu->after.kind = TDXQ_AFTER_CPUID;
+	vcpu->after.leaf = leaf;
+	vcpu->after.subleaf = subleaf;
+	return true;
+}
+
+void tdxq_before_cpuid(unsigned int vcpu_index, void *userdata)
+{
+	struct tdxq_site *site = userdata;
+	struct tdxq_vcpu *vcpu = &site->q->vcpu[vcpu_index];
+
+	if (note_cpuid(vcpu))
+		set_pending(site->q, vcpu_index, tdxq_rip(vcpu, site) + CPUID_LEN);
+}
+
+void tdxq_before_last_cpuid(unsigned int vcpu_index, void *userdata)
+{
+	struct tdxq_site *site = userdata;
+	struct tdxq_vcpu *vcpu = &site->q->vcpu[vcpu_index];
+	uint64_t rip = tdxq_rip(vcpu, site);
+
+	if (!note_cpuid(vcpu))
+		return;
+	/* A block that starts here holds the next instruction, too. */
+	if (vcpu->split_rip != rip) {
+		vcpu->split_rip = rip;
+		qemu_plugin_set_pc(rip);
+	}
+	vcpu->split_rip = 0;
+	set_pending(site->q, vcpu_index, rip + CPUID_LEN);
+}
