@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the TDX init-mem tests have in common: one TD with one vCPU and one
+ * guest_memfd slot, operations on it as tasks, and the question which of its
+ * pages are mapped.
+ */
+#ifndef TDX_INIT_MEM_H
+#define TDX_INIT_MEM_H
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "tdx/tdx_audit.h"
+#include "tdx/tdx_errno.h"
+#include "tdx/tdx_host.h"
+#include "tdx/tdx_park.h"
+#include "tdx/tdx_task.h"
+#include "tdx/tdx_util.h"
+
+/* Above the local APIC and every other hole below 4 GiB. */
+#define TD_GPA		BIT_ULL(32)
+#define TD_SLOT		10
+#define TD_NR_PAGES	16
+#define TD_SIZE		(TD_NR_PAGES * (u64)PAGE_SIZE)
+
+/* Seconds for one case: far above any sane run, below the runner's limit. */
+#define TD_CASE_TIMEOUT	60
+
+#define TD_TEST_F(fixture, name)	TEST_F_TIMEOUT(fixture, name, TD_CASE_TIMEOUT)
+
+/* Expect -1 with one errno from an ioctl. */
+#define EXPECT_ERRNO(_err, _call) do {						\
+	int __want = (_err), __r = (_call), __e = errno;			\
+										\
+	EXPECT_TRUE(__r == -1 && __e == __want) {				\
+		TH_LOG("%s", #_call);						\
+		TH_LOG("  want %s, got %s (%d)", tdx_errno_name(__want),	\
+		       tdx_errno_name(__r < 0 ? __e : 0), __r);			\
+	}									\
+} while (0)
+
+struct td {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
+	int gmem;
+	void *source;		/* content for every page, and as much again past the slot */
+	void *shared;		/* TD_SIZE bytes behind the shared half of the slot */
+};
+
+static inline u64 td_gpa(unsigned int page)
+{
+	return TD_GPA + page * (u64)PAGE_SIZE;
+}
+
+static inline void *td_source(const struct td *td, unsigned int page)
+{
+	return td->source + page * (u64)PAGE_SIZE;
+}
+
+static inline void *td_mmap(size_t size)
+{
+	return kvm_mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+}
+
+static inline int td_set_slot(struct td *td)
+{
+	return __vm_set_user_memory_region2(td->vm, TD_SLOT, KVM_MEM_GUEST_MEMFD, TD_GPA,
+					    TD_SIZE, td->shared, td->gmem, 0);
+}
+
+static inline int td_delete_slot(struct td *td)
+{
+	return __vm_set_user_memory_region2(td->vm, TD_SLOT, 0, TD_GPA, 0, NULL, 0, 0);
+}
+
+static inline void td_create(struct td *td)
+{
+	unsigned int i;
+
+	td->vm = vm_tdx_create();
+	td->shared = td_mmap(TD_SIZE);
+	td->source = td_mmap(2 * TD_SIZE);
+	for (i = 0; i < 2 * TD_NR_PAGES; i++)
+		memset(td_source(td, i), 0x10 + i, PAGE_SIZE);
+
+	td->gmem = vm_create_guest_memfd(td->vm, TD_SIZE, 0);
+	TEST_ASSERT(!td_set_slot(td), "KVM_SET_USER_MEMORY_REGION2 failed, errno %d", errno);
+	vm_mem_set_private(td->vm, TD_GPA, TD_SIZE);
+	td->vcpu = vm_tdx_vcpu_add(td->vm, 0);
+}
+
+static inline void td_close_gmem(struct td *td)
+{
+	if (td->gmem >= 0)
+		close(td->gmem);
+	td->gmem = -1;
+}
+
+static inline void td_destroy(struct td *td)
+{
+	td_close_gmem(td);
+	kvm_vm_free(td->vm);
+	munmap(td->source, 2 * TD_SIZE);
+	munmap(td->shared, TD_SIZE);
+}
+
+/* The argument by which @nr_pages from @page on are populated. */
+static inline struct kvm_tdx_init_mem_region td_region(const struct td *td, unsigned int page,
+						       unsigned int nr_pages)
+{
+	return (struct kvm_tdx_init_mem_region) {
+		.source_addr = (uintptr_t)td_source(td, page),
+		.gpa = td_gpa(page),
+		.nr_pages = nr_pages,
+	};
+}
+
+/* Adds pages without measuring them; 0 or a negative errno. */
+static inline int td_add(struct td *td, unsigned int page, unsigned int nr_pages)
+{
+	struct kvm_tdx_init_mem_region region = td_region(td, page, nr_pages);
+
+	return __vm_tdx_init_mem_region(td->vcpu, &region, 0) ? -errno : 0;
+}
+
+static inline int td_punch(struct td *td, unsigned int page, unsigned int nr_pages)
+{
+	int r = fallocate(td->gmem, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+			  page * (u64)PAGE_SIZE, nr_pages * (u64)PAGE_SIZE);
+
+	return r ? -errno : 0;
+}
+
+/* What KVM says to a page that is there already: -EEXIST, since 7.0 -EIO. */
+static inline bool td_says_mapped(struct td *td, int r)
+{
+	return r == -EEXIST || (r == -EIO && !vm_tdx_is_dead(td->vm));
+}
+
+enum td_page { TD_PAGE_WAS_EMPTY, TD_PAGE_WAS_MAPPED, TD_PAGE_BROKEN };
+
+/* Tells by adding the page whether it was mapped; it is mapped afterwards. */
+static inline enum td_page td_probe(struct td *td, unsigned int page)
+{
+	int r = td_add(td, page, 1);
+
+	if (!r)
+		return TD_PAGE_WAS_EMPTY;
+
+	return td_says_mapped(td, r) ? TD_PAGE_WAS_MAPPED : TD_PAGE_BROKEN;
+}
+
+static inline const char *td_page_name(enum td_page page)
+{
+	static const char * const names[] = {
+		[TD_PAGE_WAS_EMPTY] = "empty",
+		[TD_PAGE_WAS_MAPPED] = "mapped",
+		[TD_PAGE_BROKEN] = "broken",
+	};
+
+	return names[page];
+}
+
+/* All pages can be had: what is missing is added, then the TD is finalized. */
+static inline void td_complete(struct __test_metadata *_metadata, struct td *td)
+{
+	unsigned int page;
+	int r;
+
+	for (page = 0; page < TD_NR_PAGES; page++) {
+		EXPECT_NE(TD_PAGE_BROKEN, td_probe(td, page)) {
+			TH_LOG("page %u can neither be added nor is it mapped: %s%s", page,
+			       tdx_errno_name(errno),
+			       vm_tdx_is_dead(td->vm) ? ", VM is dead" : "");
+		}
+	}
+
+	r = __vm_tdx_finalize(td->vm);
+	EXPECT_EQ(0, r) {
+		TH_LOG("FINALIZE_VM: want success, got %s%s", tdx_errno_name(errno),
+		       vm_tdx_is_dead(td->vm) ? ", VM is dead" : "");
+	}
+}
+
+/* The common audit, for every teardown. */
+static inline void td_audit(struct __test_metadata *_metadata)
+{
+	struct tdx_audit_report report;
+
+	tdx_audit_scan(&report);
+	if (tdx_audit_is_clean(&report))
+		return;
+
+	if (report.findings)
+		TH_LOG("the kernel complained %u times, first: %s", report.findings,
+		       report.first);
+	if (!report.debug_locks)
+		TH_LOG("lockdep gave up: debug_locks is 0");
+	EXPECT_TRUE(tdx_audit_is_clean(&report));
+}
+
+/* KVM_TDX_INIT_MEM_REGION as a task. */
+struct td_populate {
+	struct tdx_task task;
+	struct kvm_vcpu *vcpu;
+	struct kvm_tdx_init_mem_region region;
+	struct kvm_tdx_init_mem_region *argument;	/* @region, or elsewhere */
+	u32 flags;
+};
+
+static inline int td_populate_fn(void *arg)
+{
+	struct td_populate *populate = arg;
+
+	return __vm_tdx_init_mem_region(populate->vcpu, populate->argument,
+					populate->flags) ? -errno : 0;
+}
+
+static inline void td_populate_prepare(struct td_populate *populate, struct td *td,
+				       const void *source, unsigned int page,
+				       unsigned int nr_pages)
+{
+	populate->vcpu = td->vcpu;
+	populate->argument = &populate->region;
+	populate->region = (struct kvm_tdx_init_mem_region) {
+		.source_addr = (uintptr_t)source,
+		.gpa = td_gpa(page),
+		.nr_pages = nr_pages,
+	};
+}
+
+static inline void td_populate_start(struct td_populate *populate, struct td *td,
+				     const void *source, unsigned int page,
+				     unsigned int nr_pages)
+{
+	td_populate_prepare(populate, td, source, page, nr_pages);
+	tdx_task_start(&populate->task, "populate", td_populate_fn, populate);
+}
+
+/* Says in the log where a task stands while populate is parked. */
+static inline void td_report_settled(const struct tdx_task *task, enum tdx_task_state state)
+{
+	char wchan[64];
+
+	if (state == TDX_TASK_DONE)
+		printf("# while parked: %s completed\n", task->name);
+	else
+		printf("# while parked: %s is %s in %s\n", task->name,
+		       state == TDX_TASK_BLOCKED ? "blocked" : "busy",
+		       tdx_task_wchan(task, wchan, sizeof(wchan)));
+}
+
+#endif /* TDX_INIT_MEM_H */

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Ends each program, to be included last: the last case, which catches what a
+ * case that died left in the kernel log, and main().
+ */
+FIXTURE(audit) {
+};
+
+FIXTURE_SETUP(audit)
+{
+}
+
+FIXTURE_TEARDOWN(audit)
+{
+}
+
+TEST_F(audit, kernel_log_is_clean)
+{
+	td_audit(_metadata);
+}
+
+int main(int argc, char **argv)
+{
+	tdx_test_begin();
+	return test_harness_run(argc, argv);
+}
