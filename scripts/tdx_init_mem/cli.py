@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line: verbs, options, exit status."""
+
+import argparse
+import pathlib
+import signal
+import sys
+import typing
+
+from . import (compose, errors, job, lines, matrix, packages, paths, qemu, report, selftests, series,
+               shell, sources, steps)
+
+DESCRIPTION = "Run the TDX init-mem tests of KVM on an emulated TDX host."
+EXIT_STATUS = """\
+exit status of run:
+  0  every test passed, or skipped as expected
+  1  a test failed; a splat, WARN, BUG, hang or emulator finding is a failure
+  2  the kernel did not build, or a patch did not apply
+  3  the machinery failed (no QEMU, no boot, wrong usage, ...)
+bisect-run gives git bisect 0, 1 and, for the others, 125.
+
+environment:
+  TDX_INIT_MEM_QEMU    this QEMU, like --qemu
+  TDX_INIT_MEM_MIRROR  the Debian mirror, where apt's own configuration names none
+  TDX_INIT_MEM_JOBS    jobs of a build (default: one for each CPU)"""
+BISECT = {errors.PASSED: 0, errors.FAILED: 1}
+BISECT_SKIP = 125
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is not status 2: that one means "did not build"."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        self.exit(errors.BROKEN, f"{self.prog}: {message}; see --help\n")
+
+
+def parser() -> Parser:
+    top = Parser(prog="tdx-init-mem", description=DESCRIPTION, epilog=EXIT_STATUS,
+                 formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+
+    def verb(name: str, text: str, function: typing.Callable[..., int]) -> Parser:
+        made: Parser = verbs.add_parser(name, help=text, description=text, epilog=EXIT_STATUS,
+                                        formatter_class=argparse.RawDescriptionHelpFormatter)
+        made.set_defaults(function=function)
+        made.add_argument("--dry-run", action="store_true",
+                          help="print every step and its command, do nothing")
+        made.add_argument("--verbose", action="store_true", help="show the output of the commands")
+        made.add_argument("--qemu", metavar="PROGRAM",
+                          help=f"this QEMU instead of the system's or the private one (also "
+                          f"{qemu.VARIABLE})")
+        return made
+
+    setup = verb("setup", "get packages, QEMU and kernel sources", do_setup)
+    setup.add_argument("--kernel", action="append", choices=list(lines.LINES), metavar="LINE",
+                       help="sources of this line (default: those of the matrix); repeatable")
+    run = verb("run", "run the tests on one kernel", do_run)
+    add_kernel_options(run)
+    add_run_options(run)
+    for kind in ("ktap", "junit", "json"):
+        run.add_argument(f"--{kind}", type=pathlib.Path, metavar="FILE",
+                         help=f"write the results as {kind} to FILE")
+    table = verb("matrix", "run every line and variant, compare with what is expected", do_matrix)
+    table.add_argument("--kernel", action="append", choices=list(lines.LINES), metavar="LINE")
+    table.add_argument("--variant", action="append", choices=list(lines.VARIANTS),
+                       metavar="VARIANT")
+    add_run_options(table)
+    table.add_argument("--json", type=pathlib.Path, metavar="FILE")
+    bisect = verb("bisect-run", "run, with the exit status that git bisect wants", do_bisect_run)
+    add_kernel_options(bisect)
+    add_run_options(bisect)
+    bisect.set_defaults(ktap=None, junit=None, json=None)
+    interactive = verb("shell", "boot, and give a shell on the guest's console", do_shell)
+    add_kernel_options(interactive)
+    add_run_options(interactive)
+    tests = verb("selftests", "build all of TARGETS=kvm of a composed tree, ours and upstream's",
+                 do_selftests)
+    add_kernel_options(tests)
+    verb("list", "list kernel lines, variants and tests", do_list)
+    return top
+
+
+def add_kernel_options(made: Parser) -> None:
+    made.add_argument("--kernel", choices=list(lines.LINES), metavar="LINE",
+                      help=f"one of {', '.join(lines.LINES)} (default: {lines.DEFAULT_LINES[-1]})")
+    made.add_argument("--variant", choices=list(lines.VARIANTS), default="base", metavar="V",
+                      help=f"one of {', '.join(lines.VARIANTS)} (default: %(default)s)")
+    where = made.add_mutually_exclusive_group()
+    where.add_argument("--kernel-src", type=pathlib.Path, metavar="DIR",
+                       help="this kernel tree; it is read, never written")
+    where.add_argument("--tarball", type=pathlib.Path, metavar="FILE",
+                       help="this release tarball or linux-source package")
+    made.add_argument("--apply", type=pathlib.Path, action="append", default=[], metavar="PATCH",
+                      help="a kernel patch on top of the variant; repeatable")
+
+
+def add_run_options(made: Parser) -> None:
+    made.add_argument("--test", action="append", default=[], metavar="GLOB",
+                      help="only these: FAMILY or FAMILY/CASE; repeatable")
+    made.add_argument("--smp", type=positive, default=2, metavar="N",
+                      help="CPUs of the machine (default: %(default)s)")
+    made.add_argument("--timeout", type=positive, default=job.DEFAULT_TIMEOUT, metavar="S",
+                      help="seconds for one test program (default: %(default)s)")
+    made.add_argument("--seed", type=int, default=1, metavar="N",
+                      help="of what the tests choose at random (default: %(default)s)")
+    made.add_argument("--keep-going", action="store_true",
+                      help="boot again for the tests that a hang or splat cut off")
+    made.add_argument("--no-emulator", action="store_true",
+                      help="boot without the emulated TDX host, where every test skips")
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return int(text)
+
+
+def job_of(options: argparse.Namespace) -> job.Job:
+    return job.Job(
+        line=options.kernel or line_of(options), variant=options.variant,
+        kernel_src=options.kernel_src, tarball=options.tarball, applied=tuple(options.apply),
+        tests=tuple(getattr(options, "test", ())), smp=getattr(options, "smp", 2),
+        timeout=getattr(options, "timeout", job.DEFAULT_TIMEOUT),
+        seed=getattr(options, "seed", 1), qemu=options.qemu,
+        keep_going=getattr(options, "keep_going", False),
+        emulated=not getattr(options, "no_emulator", False))
+
+
+def line_of(options: argparse.Namespace) -> str:
+    """The line whose patches fit a tree of the user's own."""
+    if options.kernel_src:
+        version = compose.kernel_version(options.kernel_src)
+        return "v" + ".".join(version.split(".")[:2])
+    return lines.DEFAULT_LINES[-1]
+
+
+def do_setup(out: steps.Steps, options: argparse.Namespace) -> int:
+    packages.ensure(out)
+    qemu.ensure(out, options.qemu)
+    for name in options.kernel or lines.DEFAULT_LINES:
+        sources.ensure(out, name)
+    out.say(out.time_table())
+    return errors.PASSED
+
+
+def do_run(out: steps.Steps, options: argparse.Namespace) -> int:
+    wanted = job_of(options)
+    directory = paths.RUN / "dry-run" if out.dry_run else job.run_directory(wanted)
+    out.log_to(directory / "run.log")
+    verdict = job.run(out, wanted, directory)
+    if out.dry_run:
+        return errors.PASSED
+    report.write_files(verdict, job.headline(wanted), out.times, options.ktap, options.junit,
+                       options.json)
+    report.print_end(out, verdict, directory)
+    return verdict.status
+
+
+def do_bisect_run(out: steps.Steps, options: argparse.Namespace) -> int:
+    try:
+        return BISECT.get(do_run(out, options), BISECT_SKIP)
+    except errors.Stop as stop:
+        print(f"tdx-init-mem: {stop}", file=sys.stderr)
+        return BISECT_SKIP
+
+
+def do_matrix(out: steps.Steps, options: argparse.Namespace) -> int:
+    return matrix.run(out, matrix.jobs(
+        options.kernel or list(lines.DEFAULT_LINES), options.variant or list(lines.VARIANTS),
+        tests=tuple(options.test), smp=options.smp, timeout=options.timeout, seed=options.seed,
+        qemu=options.qemu, emulated=not options.no_emulator, keep_going=True), options.json)
+
+
+def do_selftests(out: steps.Steps, options: argparse.Namespace) -> int:
+    wanted = job_of(options)
+    with paths.locked(wanted.name, out.say):
+        composed = job.compose_tree(out, wanted)
+        programs = selftests.build_tests(out, composed, everything=True)
+    for program in programs:
+        out.say(paths.shown(program))
+    return errors.PASSED
+
+
+def do_shell(out: steps.Steps, options: argparse.Namespace) -> int:
+    return shell.run(out, job_of(options))
+
+
+def do_list(out: steps.Steps, options: argparse.Namespace) -> int:
+    del options
+    out.say("kernel lines:")
+    for line in lines.LINES.values():
+        variants = [name for name in lines.VARIANTS if series.has_patches(line.name, name)]
+        out.say(f"  {line.name:6} {line.version:8} {', '.join(variants)}")
+    out.say("tests:")
+    for program in compose.programs():
+        out.say(f"  {program}")
+    return errors.PASSED
+
+
+def main(arguments: typing.Sequence[str]) -> int:
+    """Runs one command. One line on stderr for everything that stops it."""
+    options = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    out = steps.Steps(dry_run=options.dry_run, verbose=options.verbose)
+    try:
+        status: int = options.function(out, options)
+        return status
+    except errors.Stop as stop:
+        out.log(f"{type(stop).__name__}: {stop}")
+        print(f"tdx-init-mem: {stop}", file=sys.stderr)
+        return stop.status
+    except KeyboardInterrupt:
+        print("tdx-init-mem: interrupted; the same command continues", file=sys.stderr)
+        return errors.INTERRUPTED
+    except OSError as error:
+        print(f"tdx-init-mem: {error}", file=sys.stderr)
+        return errors.BROKEN

@@ -1,0 +1,183 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+# The guest's init: loads kvm_intel with TDX, runs the tests of /run.conf one by one, powers off.
+#
+# KTAP goes to ttyS1 and nowhere else; the kernel log gets a mark at the start and end of each
+# test, so that the host can tell whose splat it is. Whatever ends a test (exit, timeout, a kernel
+# that can no longer be trusted), its result line comes from here, after the fact: a guest that dies
+# midway leaves the line out.
+
+export PATH=/bin
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm /dev/hugepages
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs tmpfs /tmp
+mount -t hugetlbfs hugetlbfs /dev/hugepages 2>/dev/null
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
+mkdir -p /sys/fs/cgroup
+mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
+
+ktap=/dev/ttyS1
+stty -F "$ktap" raw -echo -onlcr 2>/dev/null
+stty -F /dev/console -echo 2>/dev/null
+
+# The host's orders: the tests' environment, the modules, run_tests.
+modules=
+plan=0
+# shellcheck source=/dev/null
+. /run.conf
+
+mark()
+{
+	echo "tdx-init-mem: $*" >/dev/kmsg
+}
+
+say()
+{
+	echo "$*" >"$ktap"
+}
+
+finish()
+{
+	mark end "$*"
+	sync
+	poweroff -f
+	sleep 5
+	reboot -f
+}
+
+set_sysctl() # name value
+{
+	[ -e "/proc/sys/kernel/$1" ] && echo "$2" >"/proc/sys/kernel/$1"
+}
+
+# A hang is reported while the host still watches, not after two minutes.
+set_sysctl hung_task_timeout_secs 10
+set_sysctl hung_task_check_interval_secs 2
+set_sysctl hung_task_warnings 10
+set_sysctl sysrq 1
+
+mark boot
+for module in $modules; do
+	case $module in
+	kvm-intel.ko) options=tdx=1 ;;
+	*) options= ;;
+	esac
+	insmod "/modules/$module" $options || mark "insmod $module failed"
+done
+mark "ready, tdx=$(cat /sys/module/kvm_intel/parameters/tdx 2>/dev/null)"
+
+# Stacks of who is stuck (w), of the other CPUs (l), and the locks they hold (d).
+dump_stacks()
+{
+	for key in w l d; do
+		echo "$key" >/proc/sysrq-trigger
+	done
+}
+
+# Taint W (512): a warning fired; D (128): the kernel oopsed. Once lockdep gave up, later tests
+# would run unwatched.
+is_trusted()
+{
+	taint=$(cat /proc/sys/kernel/tainted 2>/dev/null || echo 0)
+	[ $((taint & 640)) -eq 0 ] || return 1
+	! grep -q 'debug_locks: *0' /proc/lockdep_stats 2>/dev/null
+}
+
+# All cases of a program, as fixture.variant.test. The harness lists its fixtures as blocks of three
+# columns, 20 and 25 wide: the variants of a fixture, and beside them, not paired, its tests.
+list_cases() # program
+{
+	"/tests/$1" -l 2>&1 >/dev/null | awk '
+	function flush_block(  v, t)
+	{
+		for (v = 0; v < (variants ? variants : 1); v++)
+			for (t = 0; t < tests; t++)
+				print fixture (variants ? "." variant[v] : "") "." test[t]
+		variants = tests = 0
+	}
+	/^#/ { next }
+	/^---/ { flush_block(); next }
+	/^[^ ]/ { fixture = $1; if (NF == 3) variant[variants++] = $2; test[tests++] = $NF; next }
+	NF == 2 { variant[variants++] = $1; test[tests++] = $2; next }
+	NF == 1 { if (match($0, /[^ ]/) < 40) variant[variants++] = $1; else test[tests++] = $1 }
+	END { flush_block() }'
+}
+
+# Those of them that match a pattern, as options for the harness.
+select_cases() # program pattern
+{
+	list_cases "$1" | while read -r name; do
+		# shellcheck disable=SC2254 # the pattern is meant as one
+		case $name in
+		$2) echo "-r $name" ;;
+		esac
+	done
+}
+
+number=0
+run_one() # program timeout pattern
+{
+	number=$((number + 1))
+	options=
+	if [ -n "$3" ]; then
+		options=$(select_cases "$1" "$3")
+		: "${options:=-r none}"
+	fi
+	rm -f /tmp/status
+	say "# tdx-init-mem: start $1"
+	mark "start $1"
+	(
+		cd /tests || exit 126
+		# shellcheck disable=SC2086 # options are words
+		setsid "./$1" $options </dev/null
+		echo $? >/tmp/status.new
+		mv /tmp/status.new /tmp/status
+	) 2>&1 | awk '{ print "  " $0; fflush() }' >"$ktap" &
+
+	ticks=0
+	while [ ! -e /tmp/status ] && [ $ticks -lt $(($2 * 5)) ]; do
+		sleep 0.2
+		ticks=$((ticks + 1))
+		[ $((ticks % 25)) -ne 0 ] || say "# tdx-init-mem: alive $((ticks / 5))"
+	done
+	if [ ! -e /tmp/status ]; then
+		mark "timeout $1"
+		dump_stacks
+		say "not ok $number $1 # TIMEOUT after $2 s"
+		finish "timeout in $1"
+	fi
+	reader=$!
+	ticks=0
+	while kill -0 $reader 2>/dev/null && [ $ticks -lt 25 ]; do
+		sleep 0.2
+		ticks=$((ticks + 1))
+	done
+	status=$(cat /tmp/status)
+	mark "done $1 status=$status"
+	case $status in
+	0) say "ok $number $1" ;;
+	4) say "ok $number $1 # SKIP" ;;
+	*) say "not ok $number $1 # exit=$status" ;;
+	esac
+	if ! is_trusted; then
+		say "Bail out! the kernel complained during $1"
+		finish "not trusted after $1"
+	fi
+}
+
+say "KTAP version 1"
+say "1..$plan"
+if [ -n "${TDX_INIT_MEM_SHELL:-}" ]; then
+	mark "shell on the console"
+	setsid cttyhack sh </dev/console >/dev/console 2>&1
+else
+	run_tests
+fi
+finish complete

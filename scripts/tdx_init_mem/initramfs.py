@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Packs the guest: busybox, the kvm modules, the tests with their libraries, and what to run."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import stat
+import typing
+
+from . import errors, paths, steps
+
+MODULES = ("kvm_intel", "hwpoison_inject", "brd")
+_DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
+_LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """One program for the guest to run; no cases means all of them."""
+
+    program: pathlib.Path
+    timeout: int
+    cases: str = ""
+
+
+class Cpio:
+    """Writes the "newc" format, the one that the kernel unpacks. Inode numbers only need differ."""
+
+    def __init__(self, file: typing.BinaryIO) -> None:
+        self._file = file
+        self._inode = 0
+        self._known: typing.Set[str] = set()
+
+    def directory(self, path: str) -> None:
+        parts = path.strip("/").split("/")
+        for end in range(1, len(parts) + 1):
+            name = "/".join(parts[:end])
+            if name and name not in self._known:
+                self._known.add(name)
+                self._entry(name, stat.S_IFDIR | 0o755, b"")
+
+    def file(self, path: str, content: bytes, mode: int = 0o755) -> None:
+        if path not in self._known:
+            self._known.add(path)
+            self.directory(os.path.dirname(path))
+            self._entry(path.lstrip("/"), stat.S_IFREG | mode, content)
+
+    def device(self, path: str, major: int, minor: int) -> None:
+        self.directory(os.path.dirname(path))
+        self._entry(path.lstrip("/"), stat.S_IFCHR | 0o600, b"", (major, minor))
+
+    def end(self) -> None:
+        self._entry("TRAILER!!!", 0, b"")
+
+    def _entry(self, name: str, mode: int, content: bytes,
+               device: typing.Tuple[int, int] = (0, 0)) -> None:
+        self._inode += 1
+        encoded = name.encode() + b"\0"
+        fields = (self._inode, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(encoded), 0)
+        header = b"070701" + b"".join(b"%08x" % field for field in fields)
+        for part in (header + encoded, content):
+            self._file.write(part + b"\0" * (-len(part) % 4))
+
+
+def pack(out: steps.Steps, target: pathlib.Path, obj: pathlib.Path,
+         orders: typing.Sequence[Order], settings: typing.Mapping[str, str]) -> None:
+    busybox = find_busybox()
+    modules = module_order(obj)
+    with paths.into_place(target) as temporary, open(temporary, "wb") as file:
+        cpio = Cpio(file)
+        for name in ("dev", "proc", "sys", "tmp", "bin", "tests", "modules"):
+            cpio.directory(name)
+        cpio.device("dev/console", 5, 1)
+        cpio.device("dev/kmsg", 1, 11)
+        cpio.device("dev/null", 1, 3)
+        cpio.file("bin/busybox", busybox.read_bytes())
+        cpio.file("init", (paths.HERE / "guest-init.sh").read_bytes())
+        cpio.file("run.conf", run_conf(modules, orders, settings).encode(), 0o644)
+        for module in modules:
+            cpio.file(f"modules/{module.name}", module.read_bytes(), 0o644)
+        for order in orders:
+            cpio.file(f"tests/{order.program.name}", order.program.read_bytes())
+            for library in libraries(out, order.program):
+                cpio.file(library, pathlib.Path(library).read_bytes())
+        cpio.end()
+
+
+def run_conf(modules: typing.Sequence[pathlib.Path], orders: typing.Sequence[Order],
+             settings: typing.Mapping[str, str]) -> str:
+    """Read by the guest's shell: the environment of the tests, the modules, the tests in order."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
+    lines.append(f"modules={shlex.quote(' '.join(module.name for module in modules))}")
+    lines.append(f"plan={len(orders)}")
+    lines.append("run_tests() {")
+    lines.append("\t:")
+    for order in orders:
+        lines.append(f"\trun_one {order.program.name} {order.timeout} {shlex.quote(order.cases)}")
+    lines.append("}")
+    return "\n".join(lines) + "\n"
+
+
+def find_busybox() -> pathlib.Path:
+    found = shutil.which("busybox", path="/bin:/usr/bin:" + os.environ.get("PATH", ""))
+    if not found:
+        raise errors.Broken("no busybox: run scripts/tdx-init-mem setup")
+    if b"/ld-linux" in pathlib.Path(found).read_bytes()[:4096]:
+        raise errors.Broken("busybox is not static (package busybox-static): "
+                            "run scripts/tdx-init-mem setup")
+    return pathlib.Path(found)
+
+
+def module_order(obj: pathlib.Path) -> typing.List[pathlib.Path]:
+    """The modules in the order of insertion, dependencies first, as their modinfo says."""
+    available = {path.stem.replace("-", "_"): path for path in obj.rglob("*.ko")}
+    ordered: typing.List[pathlib.Path] = []
+
+    def visit(name: str) -> None:
+        path = available.get(name)
+        if path is None or path in ordered:
+            return
+        match = _DEPENDS.search(path.read_bytes())
+        for needed in (match[1].decode().split(",") if match else []):
+            visit(needed.replace("-", "_"))
+        ordered.append(path)
+
+    for name in MODULES:
+        visit(name)
+    return ordered
+
+
+def libraries(out: steps.Steps, program: pathlib.Path) -> typing.List[str]:
+    listing = out.run(["ldd", program], f"ldd {program.name} failed")
+    return _LIBRARY.findall(listing)

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One run: a kernel, a variant, tests, from sources to verdict."""
+
+import dataclasses
+import fnmatch
+import hashlib
+import pathlib
+import re
+import time
+import typing
+
+from . import (boot, build, compose, errors, initramfs, judge, lines, paths, qemu, report, selftests,
+               series, sources, steps, watchdog)
+from .results import Status
+
+PROGRAM_NAME = "tdx_init_mem_{}_test"
+DEFAULT_TIMEOUT = 120
+KEPT_RUNS = 200
+# What the tests may know about the kernel under them.
+VARIANT_SETTINGS = {
+    "shared-lock": {"TDX_INIT_MEM_SHARED_LOCK": "1"},
+    "decoupled": {"TDX_INIT_MEM_SHARED_LOCK": "1", "TDX_INIT_MEM_DECOUPLED": "1"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What the user asked for."""
+
+    line: str = lines.DEFAULT_LINES[-1]
+    variant: str = "base"
+    kernel_src: typing.Optional[pathlib.Path] = None
+    tarball: typing.Optional[pathlib.Path] = None
+    applied: typing.Tuple[pathlib.Path, ...] = ()
+    tests: typing.Tuple[str, ...] = ()
+    smp: int = 2
+    timeout: int = DEFAULT_TIMEOUT
+    seed: int = 1
+    qemu: typing.Optional[str] = None
+    keep_going: bool = False
+    emulated: bool = True
+
+    @property
+    def base_name(self) -> str:
+        if self.kernel_src:
+            digest = hashlib.sha256(str(self.kernel_src.resolve()).encode()).hexdigest()
+            return f"src-{digest[:8]}"
+        if self.tarball:
+            return f"tarball-{sources.sha256(self.tarball)[:12]}"
+        return self.line
+
+    @property
+    def name(self) -> str:
+        return f"{self.base_name}-{self.variant}{'-applied' if self.applied else ''}"
+
+    @property
+    def seed_name(self) -> typing.Optional[str]:
+        """The tree that differs least from ours and may have objects already."""
+        nearest = [f"{self.base_name}-{self.variant}"] if self.applied else []
+        for name in [*nearest, f"{self.base_name}-base"]:
+            if name != self.name and (paths.OBJ / name / build.STAMP).exists():
+                return name
+        return None
+
+
+def model_version() -> str:
+    header = paths.TDX_HOST / "module" / "tdxm.h"
+    match = re.search(r'TDXM_MODEL_VERSION\s+"([^"]+)"', header.read_text(encoding="utf-8"))
+    return match[1] if match else "unknown"
+
+
+def kernel_version(job: Job) -> str:
+    if job.kernel_src:
+        return compose.kernel_version(job.kernel_src)
+    if job.tarball:
+        return f"of {job.tarball.name}"
+    return lines.LINES[job.line].version
+
+
+def headline(job: Job) -> str:
+    """The first diagnostic line of every run: no emulated pass is ever quoted as silicon."""
+    patches = series.of_variant(job.line, job.variant, job.applied)
+    host = f"emulated, model {model_version()}" if job.emulated else "no TDX host"
+    return (f"tdx_init_mem: {host}, kernel {kernel_version(job)}, variant {job.variant}"
+            f"{f' + {len(job.applied)} applied' if job.applied else ''}, series {patches.hash}, "
+            f"seed {job.seed}")
+
+
+def run_directory(job: Job) -> pathlib.Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    directory = paths.RUN / f"{stamp}-{job.name}"
+    number = 1
+    while directory.exists():
+        number += 1
+        directory = paths.RUN / f"{stamp}-{job.name}-{number}"
+    directory.mkdir(parents=True)
+    for old in sorted(path for path in paths.RUN.iterdir() if path.is_dir()
+                      and not path.is_symlink())[:-KEPT_RUNS]:
+        paths.remove(old)
+    with paths.into_place(paths.RUN / "latest") as link:
+        link.symlink_to(directory.name)
+    return directory
+
+
+def source_of(out: steps.Steps, job: Job) -> compose.Source:
+    if job.kernel_src:
+        compose.kernel_version(job.kernel_src)
+        return compose.UserSource(out, job.kernel_src.resolve())
+    if job.tarball:
+        return compose.Source(out, sources.of_tarball(out, job.tarball))
+    return compose.Source(out, sources.ensure(out, job.line))
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """Everything that a boot needs, but for the choice of tests."""
+
+    machine: qemu.Qemu
+    obj: pathlib.Path
+    programs: typing.List[pathlib.Path]
+
+    @property
+    def kernel(self) -> pathlib.Path:
+        return self.obj / "arch/x86/boot/bzImage"
+
+
+def compose_tree(out: steps.Steps, job: Job) -> compose.Composed:
+    patches = series.of_variant(job.line, job.variant, job.applied)
+    source = source_of(out, job)
+    with out.phase("compose", f"{job.name}: {len(patches.patches)} patches, "
+                   f"{len(compose.programs())} test programs"):
+        return compose.compose(out, source, job.name, patches)
+
+
+def prepare(out: steps.Steps, job: Job) -> Built:
+    """Everything up to the boot. The cheapest reason to stop comes first."""
+    machine = qemu.find(job.qemu, out.dry_run)
+    composed = compose_tree(out, job)
+    obj = build.build(out, composed, job.seed_name)
+    programs = selftests.build_tests(out, composed, job.seed_name)
+    if job.emulated:
+        with paths.locked("emulator", out.say), out.phase("emulator", "the plugin, libtdx-host.so"):
+            out.run(["make", "-C", paths.TDX_HOST, build.jobs()], "the plugin does not build")
+    return Built(machine, obj, programs)
+
+
+def select(programs: typing.Sequence[str], globs: typing.Sequence[str]
+           ) -> typing.List[typing.Tuple[str, str]]:
+    """(program, case pattern) in order. A glob is FAMILY or FAMILY/CASE; full names do as well."""
+    if not globs:
+        return [(name, "") for name in programs]
+    chosen = []
+    for name in programs:
+        for glob in globs:
+            family, _, case = glob.partition("/")
+            if any(fnmatch.fnmatchcase(name, pattern)
+                   for pattern in (family, PROGRAM_NAME.format(family))):
+                chosen.append((name, case))
+                break
+    if not chosen:
+        raise errors.Broken(f"no test matches {' '.join(globs)}: see scripts/tdx-init-mem list")
+    return chosen
+
+
+def settings(job: Job) -> typing.Dict[str, str]:
+    return {"TDX_INIT_MEM_SEED": str(job.seed), **VARIANT_SETTINGS.get(job.variant, {})}
+
+
+def boot_once(out: steps.Steps, job: Job, built: Built, directory: pathlib.Path,
+              chosen: typing.Sequence[typing.Tuple[str, str]]) -> judge.Verdict:
+    image = paths.BUILD / "initramfs" / f"{job.name}.cpio"
+    by_name = {path.name: path for path in built.programs}
+    orders = [initramfs.Order(by_name[name], job.timeout, case) for name, case in chosen]
+    initramfs.pack(out, image, built.obj, orders, settings(job))
+    machine = boot.Machine(built.machine, built.kernel, image, directory, job.smp,
+                           paths.PLUGIN if job.emulated else None)
+    outcome = boot.boot(out, machine, watchdog.Watchdog())
+    out.log(f"userspace after {outcome.ready_after:.1f} s")
+    kernel = judge.Kernel(job.line, job.variant, emulated=job.emulated,
+                          released=not (job.kernel_src or job.tarball), patched=bool(job.applied))
+    return judge.judge(outcome, [name for name, _ in chosen], kernel)
+
+
+def boot_all(out: steps.Steps, job: Job, built: Built, directory: pathlib.Path) -> judge.Verdict:
+    """After a splat the rest runs on a fresh boot; after a hang, only with keep_going."""
+    chosen = select([path.name for path in built.programs], job.tests)
+    with out.phase("boot", f"{job.name}: {len(chosen)} programs, {job.smp} CPUs"):
+        if out.dry_run:
+            machine = boot.Machine(built.machine, built.kernel, pathlib.Path("initramfs.cpio"),
+                                   directory, job.smp, paths.PLUGIN if job.emulated else None)
+            out.command(machine.argv())
+            return judge.Verdict()
+        total = boot_once(out, job, built, directory, chosen)
+        rest = unrun(total, chosen)
+        while rest and total.status == errors.FAILED and (job.keep_going or not hung(total)):
+            more = boot_once(out, job, built, directory / f"boot-{len(chosen) - len(rest) + 1}", rest)
+            left = unrun(more, rest)
+            total = judge.merge(total, more)
+            if len(left) == len(rest):
+                break
+            rest = left
+    return total
+
+
+def hung(verdict: judge.Verdict) -> bool:
+    return any(program.status is Status.HANG for program in verdict.programs)
+
+
+def unrun(verdict: judge.Verdict, chosen: typing.Sequence[typing.Tuple[str, str]]
+          ) -> typing.List[typing.Tuple[str, str]]:
+    waiting = {program.name for program in verdict.programs if program.status is Status.NOT_RUN}
+    return [(name, case) for name, case in chosen if name in waiting]
+
+
+def run(out: steps.Steps, job: Job, directory: typing.Optional[pathlib.Path] = None
+        ) -> judge.Verdict:
+    """Everything, with the summary printed; raises Stop for statuses 2 and 3 before the boot."""
+    out.say(headline(job))
+    if directory is None:
+        directory = paths.RUN / "dry-run" if out.dry_run else run_directory(job)
+        out.log_to(directory / "run.log")
+        out.log(headline(job))
+    with paths.locked(job.name, out.say):
+        built = prepare(out, job)
+        verdict = boot_all(out, job, built, directory)
+    if not out.dry_run:
+        report.print_programs(out, verdict.programs)
+    return verdict

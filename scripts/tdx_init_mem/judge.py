@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Maps what came out of a run to its exit status, in one function."""
+
+import dataclasses
+import typing
+
+from . import boot, console, errors, expectations, ktap
+from .results import Program, Splat, Status
+
+
+@dataclasses.dataclass
+class Verdict:
+    """The end of a run: status, what to say last, and the programs with all that was found."""
+
+    status: int = errors.PASSED
+    programs: typing.List[Program] = dataclasses.field(default_factory=list)
+    findings: typing.List[str] = dataclasses.field(default_factory=list)  # worst last
+    outside: typing.List[str] = dataclasses.field(default_factory=list)  # of them, no program's
+    report: typing.Dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """Which rows of the tables apply. A kernel of the user's own is excused nothing."""
+
+    line: str
+    variant: str
+    released: bool = True
+    patched: bool = False  # by the user: may well fix a known bug
+    emulated: bool = True
+
+
+def judge(outcome: boot.Outcome, expected: typing.Sequence[str], kernel: Kernel) -> Verdict:
+    """All-skipped, hangs, missing results, splats and emulator findings are decided here only."""
+    verdict = Verdict()
+    verdict.programs = ktap.parse(outcome.ktap, expected)
+    splats = console.find(outcome.console)
+    broken = machinery_failure(outcome, kernel.emulated)
+    if broken:
+        verdict.status = errors.BROKEN
+        verdict.findings = [*names(splats.get("", [])), broken]
+        return verdict
+    verdict.report = outcome.report or {}
+    if not verdict.programs:
+        verdict.status = errors.BROKEN
+        verdict.findings.append("no test ran")
+        return verdict
+    attach(verdict.programs, splats, outcome)
+    if kernel.released:
+        judge_known(verdict.programs, kernel)
+    if kernel.emulated:
+        judge_skips(verdict.programs, kernel.line, kernel.variant)
+    for program in verdict.programs:
+        if program.status.bad and program.status is not Status.NOT_RUN:
+            verdict.findings.append(f"{program.name}: {program.status.value}"
+                                    f"{': ' if program.reason else ''}{program.reason}")
+    verdict.outside = [*emulator_findings(verdict.report),
+                       *(f"before any test: {name}" for name in names(splats.get("", [])))]
+    verdict.findings += verdict.outside
+    verdict.findings += [f"{name} (in {program.name})" for program in verdict.programs
+                         for name in names(sorted(program.splats, key=lambda splat: not splat.hang))]
+    if verdict.findings or any(program.status.bad for program in verdict.programs):
+        verdict.status = errors.FAILED
+    return verdict
+
+
+def machinery_failure(outcome: boot.Outcome, emulated: bool) -> str:
+    if not outcome.ready:
+        why = outcome.reason or f"QEMU ended with status {outcome.qemu_status}"
+        last = [line for line in (outcome.stderr or outcome.console).splitlines() if line.strip()]
+        return f"the machine did not boot: {why}{': ' if last else ''}{last[-1] if last else ''}"
+    if outcome.qemu_status < 0:
+        return f"QEMU died of signal {-outcome.qemu_status}"
+    if emulated and outcome.report is None:
+        return ("the emulated TDX host left no report"
+                f"{': ' if outcome.stderr else ''}{outcome.stderr[-200:]}")
+    return ""
+
+
+def attach(programs: typing.Sequence[Program], splats: typing.Mapping[str, typing.List[Splat]],
+           outcome: boot.Outcome) -> None:
+    """Gives each splat to the program that ran; nobody passes with one."""
+    for program in programs:
+        program.splats = splats.get(program.name, [])
+        hangs = [splat for splat in program.splats if splat.hang]
+        if program.status is Status.CRASH and (hangs or outcome.reason not in ("", "panic")):
+            program.status = Status.HANG
+            program.reason = hangs[0].name if hangs else outcome.reason
+            for case in program.cases:
+                if case.status is Status.CRASH:
+                    case.status = Status.HANG
+        elif program.status is Status.CRASH and not outcome.complete:
+            program.reason = outcome.reason or "the guest ended in the middle of it"
+        if program.splats and not program.status.bad:
+            program.status = Status.FAIL
+            program.reason = "the kernel complained"
+
+
+def judge_known(programs: typing.Sequence[Program], kernel: Kernel) -> None:
+    """A listed bug fails as it must. One that is gone is a failure: its row must go, too."""
+    for program in programs:
+        rows = expectations.known(kernel.line, kernel.variant, program.name)
+        for row in rows:
+            for case in program.cases:
+                if not expectations.matches((case.name, row.case)):
+                    continue
+                if case.status is Status.FAIL:
+                    case.status, case.reason = Status.KNOWN, row.fix
+                elif case.status is Status.PASS and not kernel.patched:
+                    case.status = Status.FAIL
+                    case.reason = "listed as a known bug, and passes: remove its row"
+        bad = [case for case in program.cases if case.status.bad]
+        if program.status is Status.FAIL and program.count(Status.KNOWN) and not bad \
+                and not program.splats:
+            program.status, program.reason = Status.PASS, ""
+        elif program.status is Status.PASS and bad:
+            program.status, program.reason = Status.FAIL, f"{bad[0].name}: {bad[0].reason}"
+
+
+def judge_skips(programs: typing.Sequence[Program], line: str, variant: str) -> None:
+    """The emulator supplies the hardware: a skip needs a row in the table."""
+    for program in programs:
+        if not program.cases and program.status is Status.SKIP:
+            why = expectations.skip_reason(line, variant, program.name, "")
+            if why is None:
+                program.status = Status.FAIL
+                program.reason = f"unexpected skip: {program.reason}"
+            continue
+        for case in program.cases:
+            if (case.status is Status.SKIP
+                    and expectations.skip_reason(line, variant, program.name, case.name) is None):
+                case.status = Status.FAIL
+                case.reason = f"unexpected skip: {case.reason}"
+                if not program.status.bad:
+                    program.status = Status.FAIL
+                    program.reason = f"{case.name}: {case.reason}"
+
+
+def emulator_findings(report: typing.Mapping[str, typing.Any]) -> typing.List[str]:
+    return [f"emulator: {kind}: {entry.get('text', entry)} ({entry.get('count', 1)} times)"
+            for kind in ("unimplemented", "sanitizer") for entry in report.get(kind, [])]
+
+
+def names(splats: typing.Iterable[Splat]) -> typing.List[str]:
+    return [splat.name for splat in splats]
+
+
+def merge(first: Verdict, second: Verdict) -> Verdict:
+    """Adds the programs of a later boot in place of those that had not run."""
+    later = {program.name: program for program in second.programs}
+    programs = [later.get(program.name, program) if program.status is Status.NOT_RUN else program
+                for program in first.programs]
+    report = dict(first.report)
+    for kind in ("unimplemented", "sanitizer"):
+        report[kind] = [*first.report.get(kind, []), *second.report.get(kind, [])]
+    return Verdict(max(first.status, second.status), programs, first.findings + second.findings,
+                   first.outside + second.outside, report)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Builds the selftests of a composed tree through the kernel's own makefiles."""
+
+import json
+import pathlib
+import typing
+
+from . import build, compose, paths, steps
+
+
+def build_tests(out: steps.Steps, composed: compose.Composed, seed: typing.Optional[str] = None,
+                everything: bool = False) -> typing.List[pathlib.Path]:
+    """Returns our programs. Without @everything the make variables name ours only."""
+    tree, output = composed.tree, paths.KSELFTEST / composed.tree.name
+    kvm = output / "kselftest" / "kvm"
+    programs = compose.programs()
+    stamp = output / build.STAMP
+    key = {"programs": programs, "everything": everything, "compiler": build.compiler_version(),
+           "series": composed.series.hash, "version": composed.version}
+    what = "all of TARGETS=kvm" if everything else f"{len(programs)} programs"
+    with out.phase("selftests", f"{tree.name}: {what}"):
+        if not build.is_current(stamp, key, composed.newest.tests):
+            if not out.dry_run:
+                stamp.unlink(missing_ok=True)
+                if seed and not output.is_dir() and (paths.KSELFTEST / seed).is_dir():
+                    build.seed_objects(out, paths.KSELFTEST, seed, tree.name)
+                output.mkdir(parents=True, exist_ok=True)
+            only = [] if everything else [
+                "TEST_GEN_PROGS_x86=" + " ".join(f"{compose.PROGRAMS}/{name}" for name in programs),
+                "TEST_GEN_PROGS_EXTENDED_x86=", "TEST_PROGS_x86="]
+            build.make(out, tree, f"O={output}", *build.compilers(), "headers",
+                       failure="the kernel headers do not install")
+            build.make(out, tree / "tools/testing/selftests", "TARGETS=kvm", "FORCE_TARGETS=1",
+                       f"O={output}", *build.compilers()[:1], *only,
+                       failure="the selftests do not build")
+            if not out.dry_run:
+                paths.write_text(stamp, json.dumps(key, indent=1, sort_keys=True) + "\n")
+    return [kvm / compose.PROGRAMS / name for name in programs]

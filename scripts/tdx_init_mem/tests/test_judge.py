@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From logs to exit status."""
+
+import typing
+import unittest
+
+from tdx_init_mem import boot, errors, expectations, judge
+from tdx_init_mem.results import Case, Program, Splat, Status
+from . import saved
+
+ABI, LOCKDEP = "tdx_init_mem_abi_test", "tdx_init_mem_lockdep_test"
+REPORT: typing.Dict[str, typing.Any] = {"model_version": "0.1", "calls": [], "unimplemented": [],
+                                        "sanitizer": []}
+
+
+def outcome(name: str, **changes: typing.Any) -> boot.Outcome:
+    made = boot.Outcome(console=saved(f"{name}.console.log"), ktap=saved(f"{name}.ktap.log"),
+                        ready=True, complete=True, report=REPORT)
+    for key, value in changes.items():
+        setattr(made, key, value)
+    return made
+
+
+def judged(made: boot.Outcome, names: typing.Sequence[str] = (ABI, LOCKDEP),
+           emulated: bool = True) -> judge.Verdict:
+    return judge.judge(made, names, judge.Kernel("v6.18", "decoupled", emulated=emulated))
+
+
+class Status_(unittest.TestCase):
+
+    def test_good_run_is_0(self) -> None:
+        verdict = judged(outcome("good"))
+        self.assertEqual((verdict.status, verdict.findings), (errors.PASSED, []))
+
+    def test_failed_case_is_1(self) -> None:
+        self.assertEqual(judged(outcome("failed"), [LOCKDEP]).status, errors.FAILED)
+
+    def test_warning_is_1_and_named_last(self) -> None:
+        verdict = judged(outcome("warning"), [ABI])
+        self.assertEqual(verdict.status, errors.FAILED)
+        self.assertEqual(verdict.findings[-1], "WARNING at arch/x86/kvm/vmx/tdx.c:1637 "
+                         f"tdx_load_mmu_pgd (in {ABI})")
+
+    def test_hang_is_1_with_the_lock_report_last(self) -> None:
+        verdict = judged(outcome("hung", complete=False, reason="hung task"))
+        self.assertEqual(verdict.status, errors.FAILED)
+        self.assertIs(verdict.programs[0].status, Status.HANG)
+        self.assertIs(verdict.programs[1].status, Status.NOT_RUN)
+        self.assertEqual(verdict.findings[-1], "possible recursive locking detected: "
+                         f"kvm_gmem_get_pfn under kvm_gmem_populate (in {ABI})")
+
+    def test_crash_is_1(self) -> None:
+        self.assertEqual(judged(outcome("crashed")).status, errors.FAILED)
+
+    def test_truncated_stream_is_1(self) -> None:
+        self.assertEqual(judged(outcome("truncated", complete=False)).status, errors.FAILED)
+
+    def test_splat_turns_a_pass_into_a_failure(self) -> None:
+        made = outcome("good")
+        made.console = made.console.replace(
+            f"tdx-init-mem: done {LOCKDEP}",
+            f"kernel BUG at a.c:1!\n[    9.000000] tdx-init-mem: done {LOCKDEP}")
+        verdict = judged(made)
+        self.assertEqual(verdict.status, errors.FAILED)
+        self.assertIs(verdict.programs[1].status, Status.FAIL)
+
+    def test_emulator_findings_are_1_and_named(self) -> None:
+        for kind in ("unimplemented", "sanitizer"):
+            report = {**REPORT, kind: [{"text": "TDH.NEW.LEAF", "count": 2}]}
+            verdict = judged(outcome("good", report=report))
+            self.assertEqual(verdict.status, errors.FAILED)
+            self.assertIn("TDH.NEW.LEAF", verdict.findings[-1])
+
+    def test_missing_report_is_3(self) -> None:
+        self.assertEqual(judged(outcome("good", report=None)).status, errors.BROKEN)
+        self.assertEqual(judged(outcome("good", report=None), emulated=False).status,
+                         errors.PASSED)
+
+    def test_no_boot_is_3(self) -> None:
+        verdict = judged(outcome("good", ready=False, reason="panic"))
+        self.assertEqual(verdict.status, errors.BROKEN)
+
+    def test_dead_qemu_is_3(self) -> None:
+        self.assertEqual(judged(outcome("good", qemu_status=-11)).status, errors.BROKEN)
+
+    def test_zero_tests_is_3(self) -> None:
+        self.assertEqual(judged(outcome("good", ktap=""), []).status, errors.BROKEN)
+
+    def test_unexpected_skip_is_1_when_emulated_only(self) -> None:
+        made = outcome("good", ktap=saved("skipped.ktap.log"))
+        self.assertEqual(judged(made).status, errors.FAILED)
+        self.assertEqual(judged(made, emulated=False).status, errors.PASSED)
+
+
+class Known(unittest.TestCase):
+    """A bug that a released kernel really has."""
+
+    NAME = "refused.nr_pages_wraps_in_bytes.region_untouched"
+
+    def status(self, mark: str, **kernel: bool) -> int:
+        ktap = (f"# tdx-init-mem: start {ABI}\n  1..1\n  {mark} 1 {self.NAME}\n"
+                f"{mark} 1 {ABI} # exit=1\n")
+        made = boot.Outcome(ktap=ktap, ready=True, complete=True, report=REPORT)
+        return judge.judge(made, [ABI], judge.Kernel("v6.18", "base", **kernel)).status
+
+    def test_fails_as_it_must(self) -> None:
+        self.assertEqual(self.status("not ok"), errors.PASSED)
+
+    def test_is_news_if_it_passes(self) -> None:
+        self.assertEqual(self.status("ok"), errors.FAILED)
+
+    def test_may_be_fixed_by_a_patch_of_the_user(self) -> None:
+        self.assertEqual(self.status("ok", patched=True), errors.PASSED)
+
+    def test_is_no_excuse_in_a_tree_of_the_user(self) -> None:
+        self.assertEqual(self.status("not ok", released=False), errors.FAILED)
+        self.assertEqual(self.status("ok", released=False), errors.PASSED)
+
+
+class Compare(unittest.TestCase):
+    """Results against the tables of expectations."""
+
+    LOCK = Splat("possible recursive locking detected: kvm_gmem_get_pfn under kvm_gmem_populate",
+                 "WARNING: possible recursive locking detected")
+    HANG = Splat("hung task (prog): blocked in kvm_gmem_get_pfn", "INFO: task prog:1 blocked", True)
+
+    def program(self, status: Status, *splats: Splat) -> Program:
+        return Program(ABI, status, "", [Case("a.b", status)], splats=list(splats))
+
+    def test_pass_is_expected(self) -> None:
+        self.assertTrue(expectations.compare("v7.3", "base", self.program(Status.PASS)).expected)
+
+    def test_failure_is_not(self) -> None:
+        self.assertFalse(expectations.compare("v7.3", "base", self.program(Status.FAIL)).expected)
+
+    def test_deadlock_where_it_must_be(self) -> None:
+        cell = expectations.compare("v6.18", "shared-lock",
+                                    self.program(Status.HANG, self.LOCK, self.HANG))
+        self.assertTrue(cell.expected)
+        self.assertIn("possible recursive locking detected", cell.detail[0])
+        self.assertIn("INFO: task", cell.detail[1])
+
+    def test_deadlock_that_is_gone_is_loud(self) -> None:
+        cell = expectations.compare("v6.18", "shared-lock", self.program(Status.PASS))
+        self.assertFalse(cell.expected)
+
+    def test_deadlock_without_its_splat_is_loud(self) -> None:
+        cell = expectations.compare("v6.18", "shared-lock", self.program(Status.HANG, self.HANG))
+        self.assertFalse(cell.expected)
