@@ -49,7 +49,7 @@ const struct tdxm_cpuid_config tdxm_cpuid_config[TDXM_NUM_CPUID_CONFIG] = {
  */
 static const struct tdxm_cpuid_config fixed[] = {
 	{ 0x0, NA, { 0x23, 0x756e6547, 0x6c65746e, 0x49656e69 } }, /* GenuineIntel */
-	{ 0x1, NA, { 0, 0x00000800, 0xc6fa3207, 0x07abab7f } }, /* with x2APIC */
+	{ 0x1, NA, { 0, 0x00000800, 0xc6fa3207, 0x07abab7f } },	   /* with x2APIC */
 	{ 0x2, NA, { 0x00feff01, 0x000000f0, 0, 0 } },
 	{ 0x4, 0, { 0, 0x3f, 0, 0 } },
 	{ 0x4, 1, { 0, 0x3f, 0, 0 } },
@@ -172,8 +172,8 @@ static const struct {
 	uint16_t size;
 	uint16_t offset;
 } xsave_components[] = {
-	{ 2, 256, 576 }, { 5, 64, 1088 }, { 6, 512, 1152 }, { 7, 1024, 1664 },
-	{ 9, 8, 2688 }, { 17, 64, 2752 }, { 18, 8192, 2816 },
+	{ 2, 256, 576 }, { 5, 64, 1088 },  { 6, 512, 1152 },   { 7, 1024, 1664 },
+	{ 9, 8, 2688 },	 { 17, 64, 2752 }, { 18, 8192, 2816 },
 };
 
 static void xsave_main(uint64_t xfam, struct tdx_cpuid_value *value)
@@ -227,8 +227,8 @@ static void compute(const struct tdxm_platform *platform, const struct tdxm_td *
 	}
 }
 
-bool tdxm_cpuid_value(const struct tdxm_platform *platform, const struct tdxm_td *td,
-		      uint32_t leaf, uint32_t subleaf, struct tdx_cpuid_value *value)
+bool tdxm_cpuid_value(const struct tdxm_platform *platform, const struct tdxm_td *td, uint32_t leaf,
+		      uint32_t subleaf, struct tdx_cpuid_value *value)
 {
 	int index = config_index(leaf, subleaf);
 	unsigned int i;

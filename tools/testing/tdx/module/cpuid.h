@@ -36,7 +36,7 @@ uint64_t tdxm_cpuid_check(const struct tdxm_platform *platform, const struct tdx
  * The value that VCPUs of @td see. False when the module does not virtualise
  * this leaf and sub-leaf.
  */
-bool tdxm_cpuid_value(const struct tdxm_platform *platform, const struct tdxm_td *td,
-		      uint32_t leaf, uint32_t subleaf, struct tdx_cpuid_value *value);
+bool tdxm_cpuid_value(const struct tdxm_platform *platform, const struct tdxm_td *td, uint32_t leaf,
+		      uint32_t subleaf, struct tdx_cpuid_value *value);
 
 #endif /* TDXM_CPUID_H */

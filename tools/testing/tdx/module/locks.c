@@ -3,12 +3,14 @@
 #include "module/locks.h"
 #include "module/model.h"
 
+/* clang-format off */
 #define S(op) { LOCK_SHARED, op }
 #define E(op) { LOCK_EXCLUSIVE, op }
+/* clang-format on */
 
 /* One row per class; the operand is what a contended resource reports. */
 const struct tdxm_lock_row tdxm_lock_table[LOCKS_CLASS_COUNT] = {
-	[LOCKS_NONE] = { .cell = { } },
+	[LOCKS_NONE] = { .cell = {} },
 	[LOCKS_SYS] = { .cell = { [RES_SYS] = E(0) } },
 	[LOCKS_SYS_LP] = { .cell = { [RES_SYS] = S(0) } },
 	[LOCKS_SYS_KEY] = { .cell = { [RES_SYS] = E(0), [RES_KET] = E(OP_KET) } },
@@ -21,33 +23,46 @@ const struct tdxm_lock_row tdxm_lock_table[LOCKS_CLASS_COUNT] = {
 	[LOCKS_MNG_RD] = { .cell = { [RES_TDR] = S(OP_RCX), [RES_OP_STATE] = S(OP_OP_STATE) } },
 	/* MNG.VPFLUSHDONE, MNG.KEY.FREEID */
 	[LOCKS_MNG_KEY_RELEASE] = { .cell = { [RES_TDR] = E(OP_RCX), [RES_KOT] = E(OP_KOT) } },
-	[LOCKS_VP_CREATE] = { .cell = { [RES_TDR] = S(OP_RDX), [RES_OP_STATE] = S(OP_OP_STATE),
+	[LOCKS_VP_CREATE] = { .cell = { [RES_TDR] = S(OP_RDX),
+					[RES_OP_STATE] = S(OP_OP_STATE),
 					[RES_PAGE] = E(OP_RCX) } },
-	[LOCKS_VP_ADDCX] = { .cell = { [RES_TDVPR] = E(OP_RDX), [RES_TDR] = S(OP_TDR),
-				       [RES_OP_STATE] = S(OP_OP_STATE), [RES_PAGE] = E(OP_RCX) } },
-	[LOCKS_VP_INIT_V0] = { .cell = { [RES_TDVPR] = E(OP_RCX), [RES_TDR] = S(OP_TDR),
+	[LOCKS_VP_ADDCX] = { .cell = { [RES_TDVPR] = E(OP_RDX),
+				       [RES_TDR] = S(OP_TDR),
+				       [RES_OP_STATE] = S(OP_OP_STATE),
+				       [RES_PAGE] = E(OP_RCX) } },
+	[LOCKS_VP_INIT_V0] = { .cell = { [RES_TDVPR] = E(OP_RCX),
+					 [RES_TDR] = S(OP_TDR),
 					 [RES_OP_STATE] = S(OP_OP_STATE) } },
-	[LOCKS_VP_INIT_V1] = { .cell = { [RES_TDVPR] = E(OP_RCX), [RES_TDR] = E(OP_TDR),
+	[LOCKS_VP_INIT_V1] = { .cell = { [RES_TDVPR] = E(OP_RCX),
+					 [RES_TDR] = E(OP_TDR),
 					 [RES_OP_STATE] = S(OP_OP_STATE) } },
-	[LOCKS_VP_RDWR] = { .cell = { [RES_TDVPR] = S(OP_RCX), [RES_TDR] = S(OP_TDR),
+	[LOCKS_VP_RDWR] = { .cell = { [RES_TDVPR] = S(OP_RCX),
+				      [RES_TDR] = S(OP_TDR),
 				      [RES_OP_STATE] = S(OP_OP_STATE) } },
 	[LOCKS_VP_FLUSH] = { .cell = { [RES_TDVPR] = E(OP_RCX), [RES_TDR] = S(OP_TDR) } },
-	[LOCKS_VP_ENTER] = { .cell = { [RES_TDVPR] = S(OP_RCX), [RES_TDR] = S(OP_TDR),
+	[LOCKS_VP_ENTER] = { .cell = { [RES_TDVPR] = S(OP_RCX),
+				       [RES_TDR] = S(OP_TDR),
 				       [RES_OP_STATE] = S(OP_OP_STATE),
 				       [RES_EPOCH] = S(OP_TD_EPOCH) } },
 	/* MEM.SEPT.ADD, MEM.PAGE.AUG */
-	[LOCKS_SEPT_ADD] = { .cell = { [RES_TDR] = S(OP_RDX), [RES_OP_STATE] = S(OP_OP_STATE),
+	[LOCKS_SEPT_ADD] = { .cell = { [RES_TDR] = S(OP_RDX),
+				       [RES_OP_STATE] = S(OP_OP_STATE),
 				       [RES_SEPT_TREE] = S(OP_SEPT_TREE),
-				       [RES_SEPT_ENTRY] = E(OP_RCX), [RES_PAGE] = E(OP_R8) } },
+				       [RES_SEPT_ENTRY] = E(OP_RCX),
+				       [RES_PAGE] = E(OP_R8) } },
 	[LOCKS_PAGE_ADD] = { .cell = { [RES_TDR] = E(OP_RDX), [RES_PAGE] = E(OP_R8) } },
-	[LOCKS_RANGE_BLOCK] = { .cell = { [RES_TDR] = S(OP_RDX), [RES_OP_STATE] = S(OP_OP_STATE),
+	[LOCKS_RANGE_BLOCK] = { .cell = { [RES_TDR] = S(OP_RDX),
+					  [RES_OP_STATE] = S(OP_OP_STATE),
 					  [RES_SEPT_TREE] = E(OP_SEPT_TREE),
 					  [RES_SEPT_ENTRY] = E(OP_RCX) } },
-	[LOCKS_TRACK] = { .cell = { [RES_TDR] = S(OP_RCX), [RES_OP_STATE] = S(OP_OP_STATE),
+	[LOCKS_TRACK] = { .cell = { [RES_TDR] = S(OP_RCX),
+				    [RES_OP_STATE] = S(OP_OP_STATE),
 				    [RES_EPOCH] = E(OP_TD_EPOCH) } },
-	[LOCKS_PAGE_REMOVE] = { .cell = { [RES_TDR] = S(OP_RDX), [RES_OP_STATE] = S(OP_OP_STATE),
+	[LOCKS_PAGE_REMOVE] = { .cell = { [RES_TDR] = S(OP_RDX),
+					  [RES_OP_STATE] = S(OP_OP_STATE),
 					  [RES_SEPT_TREE] = S(OP_SEPT_TREE),
-					  [RES_SEPT_ENTRY] = E(OP_RCX), [RES_PAGE] = E(OP_RCX) } },
+					  [RES_SEPT_ENTRY] = E(OP_RCX),
+					  [RES_PAGE] = E(OP_RCX) } },
 	[LOCKS_MR_EXTEND] = { .cell = { [RES_TDR] = E(OP_RDX) } },
 	[LOCKS_RECLAIM] = { .cell = { [RES_PAGE] = E(OP_RCX), [RES_TDR] = S(OP_TDR) } },
 	/* PHYMEM.PAGE.WBINVD, PHYMEM.PAGE.RDMD */

@@ -30,7 +30,11 @@ enum tdxm_resource {
 	RES_COUNT,
 };
 
-enum tdxm_lock_mode { LOCK_NONE, LOCK_SHARED, LOCK_EXCLUSIVE };
+enum tdxm_lock_mode {
+	LOCK_NONE,
+	LOCK_SHARED,
+	LOCK_EXCLUSIVE
+};
 
 struct tdxm_lock_cell {
 	uint8_t mode;

@@ -46,8 +46,7 @@ uint64_t tdxm_mem_sept_add_check(struct tdxm_call *call)
 		return TDX_OPERAND_INVALID + OP_R8;
 	if (call->walk.state == SEPT_NL_MAPPED) {
 		call->no_effect = true;
-		return call->in.rdx & SEPT_ADD_ALLOW_EXISTING ? TDX_SUCCESS :
-								state_incorrect(call);
+		return call->in.rdx & SEPT_ADD_ALLOW_EXISTING ? TDX_SUCCESS : state_incorrect(call);
 	}
 	return tdxm_page_lock_4k(call, RES_PAGE, page, PT_NDA, &call->page);
 }

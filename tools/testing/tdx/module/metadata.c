@@ -4,7 +4,7 @@
 
 #include "module/model.h"
 
-#define ID_CODE(id) ((uint32_t)((id) & MASK_U64(23, 0)))
+#define ID_CODE(id) ((uint32_t)(MASK_U64(23, 0) & (id)))
 #define ID_CLASS(id) ((unsigned int)((id) >> 56 & 0x3f))
 #define ID_RESERVED (MASK_U64(31, 24) | MASK_U64(49, 47) | BIT_U64(55) | BIT_U64(62))
 /* Lists and sequences are for RDALL and migration. */
@@ -87,12 +87,12 @@ static uint64_t read_cpuid_value(const struct tdxm_call *call, uint32_t i, uint6
 	return TDX_SUCCESS;
 }
 
-#define TD_READER(name, expression)							\
-	static uint64_t name(const struct tdxm_call *call, uint32_t i, uint64_t *value)	\
-	{										\
-		(void)i;								\
-		*value = (expression);							\
-		return TDX_SUCCESS;							\
+#define TD_READER(name, expression)                                                     \
+	static uint64_t name(const struct tdxm_call *call, uint32_t i, uint64_t *value) \
+	{                                                                               \
+		(void)i;                                                                \
+		*value = (expression);                                                  \
+		return TDX_SUCCESS;                                                     \
 	}
 
 TD_READER(read_tsc_offset, call->td->tsc_offset)
@@ -159,15 +159,17 @@ static uint64_t valid_pin_controls(struct tdxm_call *call, uint64_t value)
 	return TDX_SUCCESS;
 }
 
+/* clang-format off */
 #define FIELD(space_, class_, code_, size_, ...)				\
 	{ .space = (space_), .class = (class_), .code = (code_), \
 	  .size = (size_), __VA_ARGS__ }
+/* clang-format on */
 #define SYS(class, code, size, ...) FIELD(TDXM_SYS_FIELDS, class, code, size, __VA_ARGS__)
 #define TD(class, code, size, ...) FIELD(TDXM_TD_FIELDS, class, code, size, __VA_ARGS__)
-#define VCPU(class, code, size, member, mask, ...)				\
-	FIELD(TDXM_VCPU_FIELDS, class, code, size, .write_mask = (mask),	\
+#define VCPU(class, code, size, member, mask, ...)                       \
+	FIELD(TDXM_VCPU_FIELDS, class, code, size, .write_mask = (mask), \
 	      .storage = offsetof(struct tdxm_vcpu, member), __VA_ARGS__)
-#define DEBUG_TD(class, code, size, ...)					\
+#define DEBUG_TD(class, code, size, ...) \
 	TD(class, code, size, .non_arch = true, .debug_only = true, __VA_ARGS__)
 #define CONST(v) .constant = (v)
 
@@ -177,14 +179,14 @@ static const struct tdxm_field fields[] = {
 	SYS(0x08, 4, 1, CONST(1)),
 	SYS(0x08, 5, 1, CONST(24)),
 	SYS(0x09, 0, 1, .non_arch = true, .absent = true), /* MODULE_HV: no TD preserving */
-	SYS(0x0a, 8, 3, CONST(TDX_FEATURES0_HOST_PRIORITY | TDX_FEATURES0_NO_RBP_MOD |
-			      TDX_FEATURES0_TOPOLOGY)),
+	SYS(0x0a, 8, 3,
+	    CONST(TDX_FEATURES0_HOST_PRIORITY | TDX_FEATURES0_NO_RBP_MOD | TDX_FEATURES0_TOPOLOGY)),
 	SYS(0x11, 0x08, 1, .non_arch = true, CONST(TDX_MAX_TDMRS)),
 	SYS(0x11, 0x09, 1, .non_arch = true, CONST(TDX_MAX_RESERVED_PER_TDMR)),
 	SYS(0x11, 0x10, 1, .non_arch = true, CONST(TDX_PAMT_ENTRY_SIZE), .last = 2),
 	SYS(0x18, 0x000, 1, .non_arch = true, CONST(TDX_PAGE_SIZE)), /* TDR, TDCS, TDVPS */
-	SYS(0x18, 0x100, 1, .non_arch = true, CONST(TDX_TDCS_PAGES * TDX_PAGE_SIZE)),
-	SYS(0x18, 0x200, 1, .non_arch = true, CONST(TDX_TDVPS_PAGES * TDX_PAGE_SIZE)),
+	SYS(0x18, 0x100, 1, .non_arch = true, CONST(TDX_TDCS_SIZE)),
+	SYS(0x18, 0x200, 1, .non_arch = true, CONST(TDX_TDVPS_SIZE)),
 	SYS(0x19, 0x000, 3, CONST(TDX_ATTRIBUTES_FIXED0)),
 	SYS(0x19, 0x001, 3, CONST(TDX_ATTRIBUTES_FIXED1)),
 	SYS(0x19, 0x002, 3, CONST(TDX_XFAM_FIXED0)),
@@ -212,8 +214,7 @@ static const struct tdxm_field fields[] = {
 
 	VCPU(0x00, VMCS_PI_VECTOR, 1, pi_vector, 0xffff, .valid = valid_pi_vector),
 	VCPU(0x00, VMCS_PI_DESC, 3, pi_desc, ~0ULL, .valid = valid_pi_desc),
-	VCPU(0x00, VMCS_SHARED_EPTP, 3, shared_eptp, MASK_U64(51, 12),
-	     .valid = valid_shared_eptp),
+	VCPU(0x00, VMCS_SHARED_EPTP, 3, shared_eptp, MASK_U64(51, 12), .valid = valid_shared_eptp),
 	VCPU(0x00, VMCS_PIN_CONTROLS, 2, pin_controls, BIT_U64(7), .valid = valid_pin_controls),
 	VCPU(0x00, VMCS_SECONDARY_CONTROLS, 2, secondary_controls, MASK_U64(31, 30)),
 	VCPU(0x00, VMCS_NOTIFY_WINDOW, 2, notify_window, MASK_U64(31, 0)),
@@ -231,8 +232,8 @@ static const struct tdxm_field *find_field(enum tdxm_field_space space, uint64_t
 	for (i = 0; i < ARRAY_LEN(fields); i++) {
 		const struct tdxm_field *field = &fields[i];
 
-		if (field->space == space && field->class == ID_CLASS(id) &&
-		    code >= field->code && code - field->code <= field->last)
+		if (field->space == space && field->class == ID_CLASS(id) && code >= field->code &&
+		    code - field->code <= field->last)
 			return field;
 	}
 	return NULL;
@@ -241,13 +242,11 @@ static const struct tdxm_field *find_field(enum tdxm_field_space space, uint64_t
 static uint64_t field_id(const struct tdxm_field *field, uint32_t index)
 {
 	return (field->non_arch ? ID_NON_ARCH : 0) | (uint64_t)field->class << 56 |
-	       (uint64_t)field->space << 52 | (uint64_t)field->size << 32 |
-	       (field->code + index);
+	       (uint64_t)field->space << 52 | (uint64_t)field->size << 32 | (field->code + index);
 }
 
 /* Id of the element behind @index of @field, or the first one of @space for NULL. */
-static uint64_t next_id(enum tdxm_field_space space, const struct tdxm_field *field,
-			uint32_t index)
+static uint64_t next_id(enum tdxm_field_space space, const struct tdxm_field *field, uint32_t index)
 {
 	const struct tdxm_field *row;
 

@@ -12,7 +12,11 @@
 
 struct tdxm_call;
 
-enum tdxm_field_space { TDXM_SYS_FIELDS, TDXM_TD_FIELDS, TDXM_VCPU_FIELDS };
+enum tdxm_field_space {
+	TDXM_SYS_FIELDS,
+	TDXM_TD_FIELDS,
+	TDXM_VCPU_FIELDS
+};
 
 /*
  * Read field @id into R8. With @next_in_rdx, RDX becomes the id of the next

@@ -41,7 +41,7 @@ struct tdxm {
 	struct tdxm_ops ops;
 	void *opaque;
 	unsigned int keyid_shift; /* bit of a PA where the KeyID starts */
-	uint32_t all_packages; /* bitmap */
+	uint32_t all_packages;	  /* bitmap */
 
 	/* Under sys_lock; atomic because the dispatcher looks without it. */
 	struct sharex sys_lock;
@@ -97,7 +97,7 @@ struct tdxm_call {
 	const struct tdxm_field *field;
 	uint64_t value;
 	uint64_t completion; /* what a success returns in RAX, if not TDX_SUCCESS */
-	bool no_effect; /* success, but there is nothing to do */
+	bool no_effect;	     /* success, but there is nothing to do */
 	union {
 		uint8_t buf[4096];
 		struct tdx_td_params params;
@@ -127,7 +127,7 @@ struct tdxm_leaf {
 const struct tdxm_leaf *tdxm_leaf_find(unsigned int number);
 
 /* Leaf code, by source file. */
-#define TDXM_DECLARE_LEAF(leaf) \
+#define TDXM_DECLARE_LEAF(leaf)                               \
 	uint64_t tdxm_##leaf##_check(struct tdxm_call *call); \
 	void tdxm_##leaf##_commit(struct tdxm_call *call)
 
@@ -181,10 +181,10 @@ bool tdxm_hkid_is_private(const struct tdxm *m, uint64_t hkid);
 unsigned int tdxm_package(const struct tdxm_call *call);
 
 /* report.c */
-__attribute__((format(printf, 3, 4)))
-void tdxm_finding_add(struct tdxm *m, enum tdxm_finding_kind kind, const char *fmt, ...);
-__attribute__((format(printf, 3, 4)))
-void tdxm_log(struct tdxm *m, enum tdxm_log_level level, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) void
+tdxm_finding_add(struct tdxm *m, enum tdxm_finding_kind kind, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) void tdxm_log(struct tdxm *m, enum tdxm_log_level level,
+						    const char *fmt, ...);
 bool tdxm_counts_init(struct tdxm *m);
 /* Count one completed call; returns how often this LP saw the pair. */
 uint64_t tdxm_counts_add(struct tdxm *m, unsigned int lp, unsigned int leaf, uint64_t status);

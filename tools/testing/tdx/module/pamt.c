@@ -18,8 +18,8 @@ static struct tdxm_pamt_gib *gib_find(struct tdxm *m, uint64_t hpa)
 		if (hpa < base || hpa - base >= tdmr->info.size)
 			continue;
 		/* Only whole GiBs that TDMR.INIT has passed are usable. */
-		if (hpa >= (atomic_load_explicit(&tdmr->next, memory_order_acquire) &
-			    ~(TDX_1G - 1)))
+		if (hpa >=
+		    (atomic_load_explicit(&tdmr->next, memory_order_acquire) & ~(TDX_1G - 1)))
 			return NULL;
 		return tdmr->gib[(hpa - base) / TDX_1G];
 	}
@@ -105,8 +105,7 @@ static uint64_t lock_path(struct tdxm_call *call, enum tdxm_resource res, uint64
 	page->level = 1;
 	page->entry = entry;
 	if (want == 1 || atomic_load(&entry->type) == PT_REG)
-		return mode == LOCK_EXCLUSIVE ? tdxm_lock_upgrade(call, &entry->lock) :
-						TDX_SUCCESS;
+		return mode == LOCK_EXCLUSIVE ? tdxm_lock_upgrade(call, &entry->lock) : TDX_SUCCESS;
 
 	page->level = 0;
 	page->entry = &gib->entry_4k[hpa % TDX_1G / TDX_PAGE_SIZE];

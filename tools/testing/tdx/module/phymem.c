@@ -33,8 +33,8 @@ static uint64_t reclaim_tdr_check(struct tdxm_call *call)
 
 	call->td = td;
 	if (td->lifecycle != TD_TEARDOWN) {
-		tdxm_sanitizer(call->m, "%s: TDR 0x%llx before its KeyID is free",
-			       call->leaf->name, (unsigned long long)td->tdr_hpa);
+		tdxm_sanitizer(call->m, "%s: TDR 0x%llx before its KeyID is free", call->leaf->name,
+			       (unsigned long long)td->tdr_hpa);
 		return TDX_LIFECYCLE_STATE_INCORRECT;
 	}
 	if (td->chldcnt) {

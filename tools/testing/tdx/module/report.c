@@ -186,7 +186,8 @@ void tdxm_finding_add(struct tdxm *m, enum tdxm_finding_kind kind, const char *f
 	if (is_new)
 		m->ops.log(m->opaque,
 			   kind == TDXM_FINDING_SANITIZER ? TDXM_LOG_SANITIZER :
-							    TDXM_LOG_UNIMPLEMENTED, text);
+							    TDXM_LOG_UNIMPLEMENTED,
+			   text);
 }
 
 void tdxm_for_each_finding(struct tdxm *m,

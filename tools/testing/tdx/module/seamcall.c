@@ -2,18 +2,19 @@
 /* The leaf table and the dispatcher. */
 #include "module/model.h"
 
+/* clang-format off */
 #define LEAF(num, text, check_fn, commit_fn, lock_class, ...)		\
 	[num] = { .number = (num), .name = (text), .check = (check_fn),	\
 		  .commit = (commit_fn), .locks = { lock_class, lock_class }, __VA_ARGS__ }
+/* clang-format on */
 /* Check and effects under the usual names. */
-#define LEAF_RW(num, text, fn, lock_class, ...)					\
+#define LEAF_RW(num, text, fn, lock_class, ...) \
 	LEAF(num, text, tdxm_##fn##_check, tdxm_##fn##_commit, lock_class, __VA_ARGS__)
 /* Reads, or refuses. */
-#define LEAF_RO(num, text, fn, lock_class, ...)					\
+#define LEAF_RO(num, text, fn, lock_class, ...) \
 	LEAF(num, text, tdxm_##fn##_check, NULL, lock_class, __VA_ARGS__)
 /* A leaf of the real module that the model lacks. */
-#define LEAF_MISSING(num, text, ...)						\
-	LEAF(num, text, NULL, NULL, LOCKS_NONE, __VA_ARGS__)
+#define LEAF_MISSING(num, text, ...) LEAF(num, text, NULL, NULL, LOCKS_NONE, __VA_ARGS__)
 
 static const struct tdxm_leaf leaf_table[] = {
 	LEAF_RW(TDH_VP_ENTER, "TDH.VP.ENTER", vp_enter, LOCKS_VP_ENTER),
@@ -28,8 +29,8 @@ static const struct tdxm_leaf leaf_table[] = {
 	LEAF_RW(TDH_MNG_KEY_CONFIG, "TDH.MNG.KEY.CONFIG", mng_key_config, LOCKS_MNG_KEY_CONFIG),
 	LEAF_RW(TDH_MNG_CREATE, "TDH.MNG.CREATE", mng_create, LOCKS_MNG_CREATE),
 	LEAF_RW(TDH_VP_CREATE, "TDH.VP.CREATE", vp_create, LOCKS_VP_CREATE),
-	LEAF_RO(TDH_MNG_RD, "TDH.MNG.RD", mng_rd, LOCKS_MNG_RD,
-		.max_version = 1, .model_version = 1),
+	LEAF_RO(TDH_MNG_RD, "TDH.MNG.RD", mng_rd, LOCKS_MNG_RD, .max_version = 1,
+		.model_version = 1),
 	LEAF_MISSING(TDH_MEM_RD, "TDH.MEM.RD"),
 	LEAF_MISSING(TDH_MNG_WR, "TDH.MNG.WR"),
 	LEAF_MISSING(TDH_MEM_WR, "TDH.MEM.WR"),
@@ -37,8 +38,7 @@ static const struct tdxm_leaf leaf_table[] = {
 	LEAF_RW(TDH_MR_EXTEND, "TDH.MR.EXTEND", mr_extend, LOCKS_MR_EXTEND),
 	LEAF_RW(TDH_MR_FINALIZE, "TDH.MR.FINALIZE", mr_finalize, LOCKS_TDR_EXCLUSIVE),
 	LEAF_RW(TDH_VP_FLUSH, "TDH.VP.FLUSH", vp_flush, LOCKS_VP_FLUSH),
-	LEAF_RW(TDH_MNG_VPFLUSHDONE, "TDH.MNG.VPFLUSHDONE", mng_vpflushdone,
-		LOCKS_MNG_KEY_RELEASE),
+	LEAF_RW(TDH_MNG_VPFLUSHDONE, "TDH.MNG.VPFLUSHDONE", mng_vpflushdone, LOCKS_MNG_KEY_RELEASE),
 	LEAF_RW(TDH_MNG_KEY_FREEID, "TDH.MNG.KEY.FREEID", mng_key_freeid, LOCKS_MNG_KEY_RELEASE),
 	LEAF_RW(TDH_MNG_INIT, "TDH.MNG.INIT", mng_init, LOCKS_TDR_EXCLUSIVE),
 	/* Version 1 brings an x2APIC id and takes the TDR exclusively. */
@@ -46,11 +46,9 @@ static const struct tdxm_leaf leaf_table[] = {
 			  .locks = { LOCKS_VP_INIT_V0, LOCKS_VP_INIT_V1 },
 			  .check = tdxm_vp_init_check, .commit = tdxm_vp_init_commit },
 	LEAF_MISSING(TDH_MEM_PAGE_PROMOTE, "TDH.MEM.PAGE.PROMOTE", .max_version = 1),
-	LEAF_RO(TDH_PHYMEM_PAGE_RDMD, "TDH.PHYMEM.PAGE.RDMD", phymem_page_rdmd,
-		LOCKS_PHYMEM_READ),
+	LEAF_RO(TDH_PHYMEM_PAGE_RDMD, "TDH.PHYMEM.PAGE.RDMD", phymem_page_rdmd, LOCKS_PHYMEM_READ),
 	LEAF_MISSING(TDH_MEM_SEPT_RD, "TDH.MEM.SEPT.RD"),
-	LEAF_RO(TDH_VP_RD, "TDH.VP.RD", vp_rd, LOCKS_VP_RDWR,
-		.max_version = 1, .model_version = 1),
+	LEAF_RO(TDH_VP_RD, "TDH.VP.RD", vp_rd, LOCKS_VP_RDWR, .max_version = 1, .model_version = 1),
 	LEAF_MISSING(TDH_MNG_KEY_RECLAIMID, "TDH.MNG.KEY.RECLAIMID"),
 	LEAF_RW(TDH_PHYMEM_PAGE_RECLAIM, "TDH.PHYMEM.PAGE.RECLAIM", phymem_page_reclaim,
 		LOCKS_RECLAIM),
@@ -59,8 +57,8 @@ static const struct tdxm_leaf leaf_table[] = {
 	LEAF_RW(TDH_SYS_KEY_CONFIG, "TDH.SYS.KEY.CONFIG", sys_key_config, LOCKS_SYS_KEY,
 		.before_ready = true),
 	LEAF_MISSING(TDH_SYS_INFO, "TDH.SYS.INFO", .before_ready = true),
-	LEAF_RW(TDH_SYS_INIT, "TDH.SYS.INIT", sys_init, LOCKS_SYS,
-		.max_version = 1, .before_ready = true),
+	LEAF_RW(TDH_SYS_INIT, "TDH.SYS.INIT", sys_init, LOCKS_SYS, .max_version = 1,
+		.before_ready = true),
 	LEAF_RO(TDH_SYS_RD, "TDH.SYS.RD", sys_rd, LOCKS_NONE, .before_ready = true),
 	LEAF_RW(TDH_SYS_LP_INIT, "TDH.SYS.LP.INIT", sys_lp_init, LOCKS_SYS_LP,
 		.before_ready = true),
@@ -73,8 +71,8 @@ static const struct tdxm_leaf leaf_table[] = {
 		LOCKS_PHYMEM_READ),
 	LEAF_RW(TDH_VP_WR, "TDH.VP.WR", vp_wr, LOCKS_VP_RDWR),
 	LEAF_MISSING(TDH_SYS_LP_SHUTDOWN, "TDH.SYS.LP.SHUTDOWN", .before_ready = true),
-	LEAF_RW(TDH_SYS_CONFIG, "TDH.SYS.CONFIG", sys_config, LOCKS_SYS,
-		.max_version = 1, .before_ready = true),
+	LEAF_RW(TDH_SYS_CONFIG, "TDH.SYS.CONFIG", sys_config, LOCKS_SYS, .max_version = 1,
+		.before_ready = true),
 	LEAF_MISSING(TDH_SERVTD_BIND, "TDH.SERVTD.BIND"),
 	LEAF_RO(TDH_SYS_SHUTDOWN, "TDH.SYS.SHUTDOWN", sys_shutdown, LOCKS_SYS),
 	LEAF_MISSING(TDH_SYS_UPDATE, "TDH.SYS.UPDATE", .max_version = 1, .before_ready = true),

@@ -98,8 +98,8 @@ uint64_t tdxm_gpa_check(struct tdxm_call *call, uint64_t rcx, unsigned int min_l
 	unsigned int level = rcx & TDX_GPA_LEVEL_MASK;
 	uint64_t gpa = rcx & TDX_GPA_MASK;
 
-	if (rcx & ~(TDX_GPA_MASK | TDX_GPA_LEVEL_MASK) || level < min_level ||
-	    level > max_level || gpa & (TDX_LEVEL_SIZE(level) - 1))
+	if (rcx & ~(TDX_GPA_MASK | TDX_GPA_LEVEL_MASK) || level < min_level || level > max_level ||
+	    gpa & (TDX_LEVEL_SIZE(level) - 1))
 		return TDX_OPERAND_INVALID + OP_RCX;
 
 	call->walk.gpa = gpa;

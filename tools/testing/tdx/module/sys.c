@@ -67,8 +67,8 @@ static uint64_t read_tdmrs(struct tdxm_call *call, struct tdx_tdmr_info *list)
 	uint64_t pa[TDX_MAX_TDMRS], status;
 	unsigned int i, count = call->in.rdx;
 
-	status = tdxm_shared_read(call, call->in.rcx, pa, count * sizeof(*pa), OP_RCX,
-				  "TDMR array");
+	status =
+		tdxm_shared_read(call, call->in.rcx, pa, count * sizeof(*pa), OP_RCX, "TDMR array");
 	for (i = 0; !status && i < count; i++) {
 		status = tdxm_shared_hpa_check(call, pa[i], TDMR_ARRAY_ALIGN, OP_RCX);
 		if (!status)

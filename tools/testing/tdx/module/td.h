@@ -29,7 +29,7 @@ struct tdxm_td {
 	enum tdx_lifecycle lifecycle;
 	_Atomic bool fatal;
 	uint32_t packages_configured; /* bitmap */
-	_Atomic int64_t chldcnt; /* 4K pages owned, TDR excluded */
+	_Atomic int64_t chldcnt;      /* 4K pages owned, TDR excluded */
 	unsigned int num_tdcx;
 
 	/* TDCS: locks */
@@ -65,7 +65,7 @@ struct tdxm_vcpu {
 
 	uint64_t tdvpr_hpa;
 	unsigned int num_pages; /* TDVPR and TDCX */
-	_Atomic uint8_t state; /* enum tdx_vcpu_state */
+	_Atomic uint8_t state;	/* enum tdx_vcpu_state */
 	_Atomic int assoc_lp;
 	uint32_t index;
 	uint32_t x2apic_id;

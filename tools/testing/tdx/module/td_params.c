@@ -174,8 +174,8 @@ void tdxm_mng_init_commit(struct tdxm_call *call)
 	struct tdxm_td *td = call->td;
 	unsigned __int128 tsc_khz = (unsigned __int128)call->params.tsc_frequency * TSC_UNIT_KHZ;
 	/* MODEL: the host's TSC is taken from the clock, as there is no RDTSC here. */
-	unsigned __int128 tsc = (unsigned __int128)m->ops.now_ns(m->opaque) *
-				m->platform.tsc_khz / 1000000;
+	unsigned __int128 tsc =
+		(unsigned __int128)m->ops.now_ns(m->opaque) * m->platform.tsc_khz / 1000000;
 
 	td->params = call->params;
 	memcpy(td->cpuid, call->params.cpuid, sizeof(td->cpuid));

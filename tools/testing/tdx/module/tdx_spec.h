@@ -158,8 +158,10 @@ enum tdx_kot_state {
 #define TDX_MAX_PACKAGES 8
 #define TDX_MAX_HKIDS 2048
 #define TDX_TDCS_PAGES 6
+#define TDX_TDCS_SIZE (TDX_TDCS_PAGES * TDX_PAGE_SIZE)
 #define TDX_TDCS_MAX_PAGES 9
 #define TDX_TDVPS_PAGES 6 /* TDVPR included */
+#define TDX_TDVPS_SIZE (TDX_TDVPS_PAGES * TDX_PAGE_SIZE)
 #define TDX_TDVPS_MAX_PAGES 15
 #define TDX_MAX_VCPUS_PER_TD 576
 #define TDX_TDMR_INIT_STEP (1024 * TDX_PAGE_SIZE)
@@ -167,7 +169,7 @@ enum tdx_kot_state {
 /* FEATURES0 bits that the model offers, and why. */
 #define TDX_FEATURES0_HOST_PRIORITY BIT_U64(10)
 #define TDX_FEATURES0_NO_RBP_MOD BIT_U64(18) /* kernel: mandatory since 6.16 */
-#define TDX_FEATURES0_TOPOLOGY BIT_U64(20) /* kvm_intel: mandatory since 6.16 */
+#define TDX_FEATURES0_TOPOLOGY BIT_U64(20)   /* kvm_intel: mandatory since 6.16 */
 
 #define TDX_ATTR_DEBUG BIT_U64(0)
 #define TDX_ATTR_SEPT_VE_DISABLE BIT_U64(28)

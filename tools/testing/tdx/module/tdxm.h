@@ -22,8 +22,8 @@
 
 /* Severity of a log line. */
 enum tdxm_log_level {
-	TDXM_LOG_GUEST_ERROR, /* the kernel broke a rule that the module checks */
-	TDXM_LOG_SANITIZER, /* the kernel did harm that the module would not report */
+	TDXM_LOG_GUEST_ERROR,	/* the kernel broke a rule that the module checks */
+	TDXM_LOG_SANITIZER,	/* the kernel did harm that the module would not report */
 	TDXM_LOG_UNIMPLEMENTED, /* a leaf or field that the model lacks */
 	TDXM_LOG_INFO,
 };
@@ -88,9 +88,9 @@ struct tdxm_regs {
 
 /* What the executing CPU has to do after a call. */
 enum tdxm_outcome {
-	TDXM_DONE, /* regs hold the results, CF = 0, go on behind the instruction */
+	TDXM_DONE,	     /* regs hold the results, CF = 0, go on behind the instruction */
 	TDXM_VMFAIL_INVALID, /* CF = 1, no register changes */
-	TDXM_AGAIN, /* execute the same instruction again, interrupts may come first */
+	TDXM_AGAIN,	     /* execute the same instruction again, interrupts may come first */
 };
 
 struct tdxm;
@@ -134,7 +134,7 @@ void tdxm_for_each_count(struct tdxm *tdxm, void (*fn)(void *arg, const struct t
  */
 enum tdxm_finding_kind {
 	TDXM_FINDING_UNIMPLEMENTED, /* leaf or field that the model lacks */
-	TDXM_FINDING_SANITIZER, /* broken invariant of the kernel under test */
+	TDXM_FINDING_SANITIZER,	    /* broken invariant of the kernel under test */
 };
 
 struct tdxm_finding {

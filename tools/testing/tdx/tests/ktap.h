@@ -76,10 +76,10 @@ static inline int ktap_main(const struct ktap_case *cases, size_t count, int arg
 	return failed || !planned;
 }
 
-#define KTAP_MAIN(cases)								\
-	int main(int argc, char **argv)							\
-	{										\
-		return ktap_main(cases, sizeof(cases) / sizeof((cases)[0]), argc, argv);	\
+#define KTAP_MAIN(cases)                                                                 \
+	int main(int argc, char **argv)                                                  \
+	{                                                                                \
+		return ktap_main(cases, sizeof(cases) / sizeof((cases)[0]), argc, argv); \
 	}
 
 #endif /* KTAP_H */

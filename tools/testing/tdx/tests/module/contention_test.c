@@ -60,7 +60,10 @@ static void page_add_during_page_add_busy_fails(void)
 	other = (struct interloper){
 		.want = 0x8000020000000002,
 		.leaf = TDH_MEM_PAGE_ADD,
-		.rcx = 2 * GPA, .rdx = td.tdr, .r8 = page, .r9 = td.source,
+		.rcx = 2 * GPA,
+		.rdx = td.tdr,
+		.r8 = page,
+		.r9 = td.source,
 	};
 	add_with_interloper(machine, &td);
 	KTAP_EXPECT_EQ(machine_page_type(machine, page), PT_NDA);
@@ -73,19 +76,32 @@ static void other_leaves_during_page_add_busy_fail(void)
 	struct machine *machine = machine_new_booted();
 	struct test_td td = td_new(machine, 2, STAGE_SEPT);
 	const struct interloper calls[] = {
-		{ .leaf = TDH_MEM_SEPT_ADD, .rcx = TDX_2M | 1, .rdx = td.tdr,
-		  .r8 = machine_page(machine), .want = TDX_OPERAND_BUSY + OP_RDX },
-		{ .leaf = TDH_MEM_RANGE_BLOCK, .rcx = GPA, .rdx = td.tdr,
+		{ .leaf = TDH_MEM_SEPT_ADD,
+		  .rcx = TDX_2M | 1,
+		  .rdx = td.tdr,
+		  .r8 = machine_page(machine),
 		  .want = TDX_OPERAND_BUSY + OP_RDX },
-		{ .leaf = TDH_MEM_TRACK, .rcx = td.tdr, .rdx = 2,
+		{ .leaf = TDH_MEM_RANGE_BLOCK,
+		  .rcx = GPA,
+		  .rdx = td.tdr,
+		  .want = TDX_OPERAND_BUSY + OP_RDX },
+		{ .leaf = TDH_MEM_TRACK,
+		  .rcx = td.tdr,
+		  .rdx = 2,
 		  .want = TDX_OPERAND_BUSY + OP_RCX },
-		{ .leaf = TDH_MR_EXTEND, .rcx = GPA, .rdx = td.tdr,
+		{ .leaf = TDH_MR_EXTEND,
+		  .rcx = GPA,
+		  .rdx = td.tdr,
 		  .want = TDX_OPERAND_BUSY + OP_RDX },
 		{ .leaf = TDH_MR_FINALIZE, .rcx = td.tdr, .want = TDX_OPERAND_BUSY + OP_RCX },
-		{ .leaf = TDH_MNG_RD, .rcx = td.tdr, .rdx = 0x110000000000000a,
+		{ .leaf = TDH_MNG_RD,
+		  .rcx = td.tdr,
+		  .rdx = 0x110000000000000a,
 		  .want = TDX_OPERAND_BUSY + OP_RCX },
 		{ .leaf = TDH_VP_FLUSH, .rcx = td.vcpu.tdvpr, .want = TDX_OPERAND_BUSY + OP_TDR },
-		{ .leaf = TDH_VP_RD, .rcx = td.vcpu.tdvpr, .rdx = 0x9120000300000100,
+		{ .leaf = TDH_VP_RD,
+		  .rcx = td.vcpu.tdvpr,
+		  .rdx = 0x9120000300000100,
 		  .want = TDX_OPERAND_BUSY + OP_TDR },
 		{ .leaf = TDH_VP_ENTER, .rcx = td.vcpu.tdvpr, .want = TDX_OPERAND_BUSY + OP_TDR },
 	};
@@ -108,12 +124,11 @@ struct worker {
 	unsigned int busy;
 };
 
-static uint64_t retry(struct worker *worker, uint64_t leaf, uint64_t rcx, uint64_t rdx,
-		      uint64_t r8)
+static uint64_t retry(struct worker *worker, uint64_t leaf, uint64_t rcx, uint64_t rdx, uint64_t r8)
 {
 	for (;;) {
-		uint64_t status = machine_call(worker->machine, worker->lp, leaf, rcx, rdx, r8,
-					       0).rax;
+		uint64_t status =
+			machine_call(worker->machine, worker->lp, leaf, rcx, rdx, r8, 0).rax;
 
 		/* The last two: a VCPU is still inside, from before the TRACK. */
 		if (tdx_status_code(status) != TDX_OPERAND_BUSY &&
@@ -135,9 +150,8 @@ static void *map_and_unmap(void *arg)
 		EXPECT_STATUS(TDX_SUCCESS, retry(worker, TDH_MEM_RANGE_BLOCK, gpa, tdr, 0));
 		EXPECT_STATUS(TDX_SUCCESS, retry(worker, TDH_MEM_TRACK, tdr, 0, 0));
 		EXPECT_STATUS(TDX_SUCCESS, retry(worker, TDH_MEM_PAGE_REMOVE, gpa, tdr, 0));
-		EXPECT_STATUS(TDX_SUCCESS,
-			      retry(worker, TDH_PHYMEM_PAGE_WBINVD,
-				    WITH_KEYID(page, worker->td->hkid), 0, 0));
+		EXPECT_STATUS(TDX_SUCCESS, retry(worker, TDH_PHYMEM_PAGE_WBINVD,
+						 WITH_KEYID(page, worker->td->hkid), 0, 0));
 	}
 	return NULL;
 }
@@ -152,8 +166,7 @@ static void *enter_and_read(void *arg)
 			      retry(worker, TDH_VP_ENTER, worker->td->vcpu.tdvpr, 0, 0));
 		EXPECT_STATUS(TDX_SUCCESS,
 			      retry(worker, TDH_MNG_RD, worker->td->tdr, 0x110000000000000a, 0));
-		EXPECT_STATUS(TDX_SUCCESS,
-			      retry(worker, TDH_PHYMEM_PAGE_RDMD, worker->page, 0, 0));
+		EXPECT_STATUS(TDX_SUCCESS, retry(worker, TDH_PHYMEM_PAGE_RDMD, worker->page, 0, 0));
 	}
 	return NULL;
 }
@@ -171,8 +184,11 @@ static void storm_on_one_td_keeps_the_books_ok(void)
 	td = td_new(machine, 2, STAGE_RUNNABLE);
 	before = td_model(&td)->chldcnt;
 	for (i = 0; i < ARRAY_LEN(worker); i++) {
-		worker[i] = (struct worker){ .machine = machine, .td = &td, .lp = i,
-					     .gpa = GPA * i, .page = machine_page(machine) };
+		worker[i] = (struct worker){ .machine = machine,
+					     .td = &td,
+					     .lp = i,
+					     .gpa = GPA * i,
+					     .page = machine_page(machine) };
 		/* The VCPU is associated with LP 0. */
 		pthread_create(&thread[i], NULL, i ? map_and_unmap : enter_and_read, &worker[i]);
 	}
@@ -200,9 +216,8 @@ static void *td_after_td(void *arg)
 		EXPECT_STATUS(TDX_SUCCESS, retry(worker, TDH_PHYMEM_CACHE_WB, 0, 0, 0));
 		EXPECT_STATUS(TDX_SUCCESS, retry(worker, TDH_MNG_KEY_FREEID, tdr, 0, 0));
 		EXPECT_STATUS(TDX_SUCCESS, retry(worker, TDH_PHYMEM_PAGE_RECLAIM, tdr, 0, 0));
-		EXPECT_STATUS(TDX_SUCCESS,
-			      retry(worker, TDH_PHYMEM_PAGE_WBINVD,
-				    WITH_KEYID(tdr, MACHINE_GLOBAL_HKID), 0, 0));
+		EXPECT_STATUS(TDX_SUCCESS, retry(worker, TDH_PHYMEM_PAGE_WBINVD,
+						 WITH_KEYID(tdr, MACHINE_GLOBAL_HKID), 0, 0));
 	}
 	KTAP_EXPECT_EQ(machine_page_type(machine, tdr), PT_NDA);
 	return NULL;
@@ -217,7 +232,8 @@ static void tds_come_and_go_on_all_lps_ok(void)
 
 	machine_boot(machine);
 	for (i = 0; i < ARRAY_LEN(worker); i++) {
-		worker[i] = (struct worker){ .machine = machine, .lp = i,
+		worker[i] = (struct worker){ .machine = machine,
+					     .lp = i,
 					     .page = machine_page(machine) };
 		pthread_create(&thread[i], NULL, td_after_td, &worker[i]);
 	}

@@ -49,8 +49,20 @@ static void registers_that_are_no_output_stay(void)
 	struct machine *machine = machine_new_booted();
 	struct test_td td = td_new(machine, 2, STAGE_SEPT);
 	struct tdxm_regs regs, before = {
-		.rax = TDH_MEM_TRACK, .rbx = 1, .rcx = td.tdr, .rdx = 2, .rsi = 3, .rdi = 4,
-		.rbp = 5, .r8 = 6, .r9 = 7, .r10 = 8, .r11 = 9, .r12 = 10, .r13 = 11, .r14 = 12,
+		.rax = TDH_MEM_TRACK,
+		.rbx = 1,
+		.rcx = td.tdr,
+		.rdx = 2,
+		.rsi = 3,
+		.rdi = 4,
+		.rbp = 5,
+		.r8 = 6,
+		.r9 = 7,
+		.r10 = 8,
+		.r11 = 9,
+		.r12 = 10,
+		.r13 = 11,
+		.r14 = 12,
 		.r15 = 13,
 	};
 
@@ -144,8 +156,7 @@ static void tables_agree(void)
 
 static const struct ktap_case cases[] = {
 	{ "dispatch.rax_is_checked_first", rax_is_checked_first },
-	{ "dispatch.missing_leaves_and_versions_are_found",
-	  missing_leaves_and_versions_are_found },
+	{ "dispatch.missing_leaves_and_versions_are_found", missing_leaves_and_versions_are_found },
 	{ "dispatch.seamldr_call_fails_like_no_seamldr", seamldr_call_fails_like_no_seamldr },
 	{ "dispatch.registers_that_are_no_output_stay", registers_that_are_no_output_stay },
 	{ "dispatch.no_lock_is_left_behind", no_lock_is_left_behind },

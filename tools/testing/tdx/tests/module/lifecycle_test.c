@@ -26,9 +26,8 @@ static void td_life_leaves_no_page_ok(void)
 	EXPECT_CALL(TDX_SUCCESS, machine, 1, TDH_MEM_RANGE_BLOCK, 2 * GPA, td.tdr, 0, 0);
 	EXPECT_CALL(TDX_SUCCESS, machine, 1, TDH_MEM_TRACK, td.tdr, 0, 0, 0);
 	EXPECT_CALL(TDX_SUCCESS, machine, 1, TDH_MEM_PAGE_REMOVE, 2 * GPA, td.tdr, 0, 0);
-	EXPECT_CALL(TDX_SUCCESS, machine, 1, TDH_PHYMEM_PAGE_WBINVD,
-		    WITH_KEYID(augmented, td.hkid), 0,
-		    0, 0);
+	EXPECT_CALL(TDX_SUCCESS, machine, 1, TDH_PHYMEM_PAGE_WBINVD, WITH_KEYID(augmented, td.hkid),
+		    0, 0, 0);
 
 	/* Pages that are still mapped go away by RECLAIM only. */
 	td_release_key(&td);

@@ -194,8 +194,8 @@ void machine_free(struct machine *machine)
 	free(machine);
 }
 
-struct tdxm_regs machine_call(struct machine *machine, unsigned int lp, uint64_t leaf,
-			      uint64_t rcx, uint64_t rdx, uint64_t r8, uint64_t r9)
+struct tdxm_regs machine_call(struct machine *machine, unsigned int lp, uint64_t leaf, uint64_t rcx,
+			      uint64_t rdx, uint64_t r8, uint64_t r9)
 {
 	struct tdxm_regs regs = { .rax = leaf, .rcx = rcx, .rdx = rdx, .r8 = r8, .r9 = r9 };
 

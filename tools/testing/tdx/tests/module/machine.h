@@ -51,20 +51,19 @@ uint64_t machine_put_tdmrs(struct machine *machine, const struct tdx_tdmr_info *
 			   unsigned int count);
 struct tdx_tdmr_info machine_tdmr(void);
 
-struct tdxm_regs machine_call(struct machine *machine, unsigned int lp, uint64_t leaf,
-			      uint64_t rcx, uint64_t rdx, uint64_t r8, uint64_t r9);
+struct tdxm_regs machine_call(struct machine *machine, unsigned int lp, uint64_t leaf, uint64_t rcx,
+			      uint64_t rdx, uint64_t r8, uint64_t r9);
 enum tdx_page_type machine_page_type(struct machine *machine, uint64_t hpa);
 
 bool machine_expect_status(uint64_t got, uint64_t want, const char *file, int line,
 			   const char *what);
-#define EXPECT_STATUS(want, got) \
-	machine_expect_status(got, want, __FILE__, __LINE__, #got)
+#define EXPECT_STATUS(want, got) machine_expect_status(got, want, __FILE__, __LINE__, #got)
 /* EXPECT_CALL(status, machine, lp, leaf, rcx, rdx, r8, r9): evaluates to the registers. */
-#define EXPECT_CALL(want, ...)								\
-	({										\
-		struct tdxm_regs regs_ = machine_call(__VA_ARGS__);			\
-		machine_expect_status(regs_.rax, want, __FILE__, __LINE__, #__VA_ARGS__);	\
-		regs_;									\
+#define EXPECT_CALL(want, ...)                                                            \
+	({                                                                                \
+		struct tdxm_regs regs_ = machine_call(__VA_ARGS__);                       \
+		machine_expect_status(regs_.rax, want, __FILE__, __LINE__, #__VA_ARGS__); \
+		regs_;                                                                    \
 	})
 
 /* How far a TD has come. */

@@ -83,15 +83,14 @@ static void finalize(struct test_td *td)
 	EXPECT_CALL(TDX_SUCCESS, td->machine, 0, TDH_MR_FINALIZE, td->tdr, 0, 0, 0);
 }
 
+typedef void (*step_fn)(struct test_td *td);
+
 void td_advance(struct test_td *td, enum td_stage stage)
 {
-	static void (*const step[])(struct test_td *td) = {
-		[STAGE_CREATED] = create,
-		[STAGE_KEYED] = configure_keys,
-		[STAGE_ADDCX] = add_tdcs,
-		[STAGE_INITIALIZED] = initialize,
-		[STAGE_VCPU] = add_vcpu,
-		[STAGE_SEPT] = add_page_tables,
+	static const step_fn step[] = {
+		[STAGE_CREATED] = create,    [STAGE_KEYED] = configure_keys,
+		[STAGE_ADDCX] = add_tdcs,    [STAGE_INITIALIZED] = initialize,
+		[STAGE_VCPU] = add_vcpu,     [STAGE_SEPT] = add_page_tables,
 		[STAGE_RUNNABLE] = finalize,
 	};
 
@@ -127,8 +126,8 @@ void td_release_key(struct test_td *td)
 	unsigned int i;
 
 	if (td->stage >= STAGE_VCPU && vcpu_model(td, &td->vcpu)->assoc_lp != TDXM_NO_LP)
-		EXPECT_CALL(TDX_SUCCESS, machine, vcpu_model(td, &td->vcpu)->assoc_lp,
-			    TDH_VP_FLUSH, td->vcpu.tdvpr, 0, 0, 0);
+		EXPECT_CALL(TDX_SUCCESS, machine, vcpu_model(td, &td->vcpu)->assoc_lp, TDH_VP_FLUSH,
+			    td->vcpu.tdvpr, 0, 0, 0);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_VPFLUSHDONE, td->tdr, 0, 0, 0);
 	for (i = 0; i < machine->platform.nr_packages; i++)
 		EXPECT_CALL(TDX_SUCCESS, machine, i, TDH_PHYMEM_CACHE_WB, 0, 0, 0, 0);
@@ -137,8 +136,8 @@ void td_release_key(struct test_td *td)
 
 void td_reclaim(struct test_td *td, uint64_t hpa)
 {
-	struct tdxm_regs regs = EXPECT_CALL(TDX_SUCCESS, td->machine, 0, TDH_PHYMEM_PAGE_RECLAIM,
-					    hpa, 0, 0, 0);
+	struct tdxm_regs regs =
+		EXPECT_CALL(TDX_SUCCESS, td->machine, 0, TDH_PHYMEM_PAGE_RECLAIM, hpa, 0, 0, 0);
 
 	KTAP_EXPECT_EQ(regs.rdx, hpa == td->tdr ? 0 : td->tdr);
 }

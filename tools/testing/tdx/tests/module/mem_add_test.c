@@ -70,8 +70,8 @@ static void sept_add_bad_operands_fail(void)
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_MEM_SEPT_ADD, SHARED | 1, td.tdr, page, 0);
 	EXPECT_CALL(INV + OP_R8, machine, 0, TDH_MEM_SEPT_ADD, gpa, td.tdr, ~0ULL, 0);
 	EXPECT_CALL(INV + OP_R8, machine, 0, TDH_MEM_SEPT_ADD, gpa, td.tdr, page + 8, 0);
-	EXPECT_CALL(TDX_OPERAND_ADDR_RANGE_ERROR + OP_R8, machine, 0, TDH_MEM_SEPT_ADD, gpa,
-		    td.tdr, TDX_1G, 0);
+	EXPECT_CALL(TDX_OPERAND_ADDR_RANGE_ERROR + OP_R8, machine, 0, TDH_MEM_SEPT_ADD, gpa, td.tdr,
+		    TDX_1G, 0);
 	EXPECT_CALL(TDX_PAGE_METADATA_INCORRECT + OP_R8, machine, 0, TDH_MEM_SEPT_ADD, gpa, td.tdr,
 		    MACHINE_PAMT, 0);
 	KTAP_EXPECT_EQ(machine_page_type(machine, page), PT_NDA);
@@ -85,7 +85,8 @@ static void sept_add_on_used_entry_fails(void)
 	uint64_t page = machine_page(machine), huge = machine_page_2m(machine);
 
 	expect_details(EXPECT_CALL(TDX_EPT_ENTRY_STATE_INCORRECT + OP_RCX, machine, 0,
-				   TDH_MEM_SEPT_ADD, 1, td.tdr, page, 0), 7, 0x8401);
+				   TDH_MEM_SEPT_ADD, 1, td.tdr, page, 0),
+		       7, 0x8401);
 	/* Allowed to exist: success, and the page stays with the host. */
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_SEPT_ADD, 1, td.tdr | 1, page, 0);
 	KTAP_EXPECT_EQ(machine_page_type(machine, page), PT_NDA);
@@ -103,7 +104,8 @@ static void sept_add_out_of_order_fails(void)
 	struct test_td td = td_new(machine, 2, STAGE_VCPU);
 
 	expect_details(EXPECT_CALL(TDX_EPT_WALK_FAILED + OP_RCX, machine, 0, TDH_MEM_SEPT_ADD, 1,
-				   td.tdr, machine_page(machine), 0), 0x8000000000000000, 3);
+				   td.tdr, machine_page(machine), 0),
+		       0x8000000000000000, 3);
 	machine_free(machine);
 }
 
@@ -112,14 +114,15 @@ static void page_add_maps_and_copies_ok(void)
 	struct machine *machine = machine_new_booted();
 	struct test_td td = td_new(machine, 2, STAGE_SEPT);
 	int64_t before = td_model(&td)->chldcnt;
+	const void *source;
 	uint64_t hpa;
 
 	memset(machine_ram(machine, td.source), 0xa5, TDX_PAGE_SIZE);
 	hpa = td_add_page(&td, GPA);
 	KTAP_EXPECT_EQ(machine_page_type(machine, hpa), PT_REG);
 	KTAP_EXPECT_EQ(td_model(&td)->chldcnt, before + 1);
-	KTAP_EXPECT(!memcmp(machine_ram(machine, hpa), machine_ram(machine, td.source),
-			    TDX_PAGE_SIZE));
+	source = machine_ram(machine, td.source);
+	KTAP_EXPECT(!memcmp(machine_ram(machine, hpa), source, TDX_PAGE_SIZE));
 	machine_free(machine);
 }
 
@@ -134,15 +137,14 @@ static void page_add_bad_operands_fail(void)
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_MEM_PAGE_ADD, GPA | 0x800, td.tdr, page, source);
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_MEM_PAGE_ADD, GPA | BIT_U64(52), td.tdr, page,
 		    source);
-	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_MEM_PAGE_ADD, GPA | SHARED, td.tdr, page,
-		    source);
+	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_MEM_PAGE_ADD, GPA | SHARED, td.tdr, page, source);
 	EXPECT_CALL(INV + OP_R9, machine, 0, TDH_MEM_PAGE_ADD, GPA, td.tdr, page, source + 1);
 	EXPECT_CALL(INV + OP_R9, machine, 0, TDH_MEM_PAGE_ADD, GPA, td.tdr, page,
 		    WITH_KEYID(source, 1));
 	EXPECT_CALL(INV + OP_R9, machine, 0, TDH_MEM_PAGE_ADD, GPA, td.tdr, page, TDX_1G);
 	EXPECT_CALL(INV + OP_R8, machine, 0, TDH_MEM_PAGE_ADD, GPA, td.tdr, page + 1, source);
-	EXPECT_CALL(TDX_OPERAND_ADDR_RANGE_ERROR + OP_R8, machine, 0, TDH_MEM_PAGE_ADD, GPA,
-		    td.tdr, TDX_1G, source);
+	EXPECT_CALL(TDX_OPERAND_ADDR_RANGE_ERROR + OP_R8, machine, 0, TDH_MEM_PAGE_ADD, GPA, td.tdr,
+		    TDX_1G, source);
 	EXPECT_CALL(TDX_PAGE_METADATA_INCORRECT + OP_R8, machine, 0, TDH_MEM_PAGE_ADD, GPA, td.tdr,
 		    0x1000, source);
 	KTAP_EXPECT_EQ(machine_page_type(machine, page), PT_NDA);
@@ -197,8 +199,8 @@ static void page_add_after_finalize_fails(void)
 	struct machine *machine = machine_new_booted();
 	struct test_td td = td_new(machine, 2, STAGE_RUNNABLE);
 
-	EXPECT_CALL(TDX_OP_STATE_INCORRECT + TD_RUNNABLE, machine, 0, TDH_MEM_PAGE_ADD, GPA,
-		    td.tdr, machine_page(machine), td.source);
+	EXPECT_CALL(TDX_OP_STATE_INCORRECT + TD_RUNNABLE, machine, 0, TDH_MEM_PAGE_ADD, GPA, td.tdr,
+		    machine_page(machine), td.source);
 	machine_free(machine);
 }
 
@@ -229,8 +231,8 @@ static void page_aug_bad_operands_fail(void)
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_MEM_PAGE_AUG, GPA | SHARED, td.tdr, page, 0);
 	EXPECT_CALL(INV + OP_R8, machine, 0, TDH_MEM_PAGE_AUG, TDX_2M | 1, td.tdr, huge + 0x1000,
 		    0);
-	EXPECT_CALL(TDX_OPERAND_ADDR_RANGE_ERROR + OP_R8, machine, 0, TDH_MEM_PAGE_AUG, GPA,
-		    td.tdr, TDX_1G, 0);
+	EXPECT_CALL(TDX_OPERAND_ADDR_RANGE_ERROR + OP_R8, machine, 0, TDH_MEM_PAGE_AUG, GPA, td.tdr,
+		    TDX_1G, 0);
 	EXPECT_CALL(TDX_PAGE_METADATA_INCORRECT + OP_R8, machine, 0, TDH_MEM_PAGE_AUG, GPA, td.tdr,
 		    0, 0);
 	/* The first 2M hold the hole below 1M: not all of it is NDA. */
@@ -267,12 +269,14 @@ static void page_aug_contended_locks_busy_fail(void)
 
 	KTAP_EXPECT(sharex_try_exclusive(tree));
 	expect_details(EXPECT_CALL(BUSY + OP_SEPT_TREE, machine, 0, TDH_MEM_PAGE_AUG, GPA, td.tdr,
-				   page, 0), 0, 0);
+				   page, 0),
+		       0, 0);
 	sharex_unlock_exclusive(tree);
 
 	atomic_fetch_or(&table->entry[1], SEPTE_TDEL);
 	expect_details(EXPECT_CALL(BUSY + OP_RCX, machine, 0, TDH_MEM_PAGE_AUG, GPA, td.tdr, page,
-				   0), 0x8000000000000000, 0);
+				   0),
+		       0x8000000000000000, 0);
 	atomic_fetch_and(&table->entry[1], ~SEPTE_TDEL);
 
 	/* Any other call on a page of the same 2M is in the way of a 2M page. */

@@ -14,8 +14,8 @@ static void expect_details(struct tdxm_regs regs, uint64_t rcx, uint64_t rdx)
 
 static void wbinvd(struct test_td *td, uint64_t hpa)
 {
-	EXPECT_CALL(TDX_SUCCESS, td->machine, 0, TDH_PHYMEM_PAGE_WBINVD,
-		    WITH_KEYID(hpa, td->hkid), 0, 0, 0);
+	EXPECT_CALL(TDX_SUCCESS, td->machine, 0, TDH_PHYMEM_PAGE_WBINVD, WITH_KEYID(hpa, td->hkid),
+		    0, 0, 0);
 }
 
 static void block_track_remove_of_running_td_ok(void)
@@ -31,8 +31,8 @@ static void block_track_remove_of_running_td_ok(void)
 	regs = EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_PHYMEM_PAGE_RDMD, hpa, 0, 0, 0);
 	KTAP_EXPECT_EQ(regs.r9, 1); /* BEPOCH */
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_TRACK, td.tdr, 0, 0, 0);
-	expect_details(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_PAGE_REMOVE, GPA, td.tdr, 0,
-				   0), hpa, 0);
+	expect_details(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_PAGE_REMOVE, GPA, td.tdr, 0, 0),
+		       hpa, 0);
 	KTAP_EXPECT_EQ(td_model(&td)->chldcnt, before - 1);
 	KTAP_EXPECT_EQ(machine_page_type(machine, hpa), PT_NDA);
 	wbinvd(&td, hpa);
@@ -56,8 +56,9 @@ static void remove_before_finalize_needs_no_track_ok(void)
 
 	before = td_model(&td)->chldcnt;
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_PAGE_AUG, TDX_2M | 1, td.tdr, huge, 0);
-	expect_details(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_PAGE_REMOVE, TDX_2M | 1,
-				   td.tdr, 0, 0), huge, 0);
+	expect_details(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_PAGE_REMOVE, TDX_2M | 1, td.tdr,
+				   0, 0),
+		       huge, 0);
 	KTAP_EXPECT_EQ(td_model(&td)->chldcnt, before);
 	for (hpa = huge; hpa < huge + TDX_2M; hpa += TDX_PAGE_SIZE)
 		wbinvd(&td, hpa);
@@ -72,9 +73,11 @@ static void block_free_entry_fails(void)
 
 	/* Linux up to 6.18 relies on this one before FINALIZE. */
 	expect_details(EXPECT_CALL(TDX_EPT_ENTRY_STATE_INCORRECT + OP_RCX, machine, 0,
-				   TDH_MEM_RANGE_BLOCK, GPA, td.tdr, 0, 0), 0x8000000000000000, 0);
+				   TDH_MEM_RANGE_BLOCK, GPA, td.tdr, 0, 0),
+		       0x8000000000000000, 0);
 	expect_details(EXPECT_CALL(TDX_EPT_WALK_FAILED + OP_RCX, machine, 0, TDH_MEM_RANGE_BLOCK,
-				   TDX_2M, td.tdr, 0, 0), 0x8000000000000000, 1);
+				   TDX_2M, td.tdr, 0, 0),
+		       0x8000000000000000, 1);
 	machine_free(machine);
 }
 
@@ -104,9 +107,11 @@ static void block_of_page_table_hides_what_is_below(void)
 	td_add_page(&td, GPA);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_RANGE_BLOCK, 1, td.tdr, 0, 0);
 	expect_details(EXPECT_CALL(TDX_EPT_WALK_FAILED + OP_RCX, machine, 0, TDH_MEM_PAGE_REMOVE,
-				   GPA, td.tdr, 0, 0), 0, 0x8101);
+				   GPA, td.tdr, 0, 0),
+		       0, 0x8101);
 	expect_details(EXPECT_CALL(TDX_GPA_RANGE_ALREADY_BLOCKED + OP_RCX, machine, 0,
-				   TDH_MEM_RANGE_BLOCK, 1, td.tdr, 0, 0), 0, 0x8101);
+				   TDH_MEM_RANGE_BLOCK, 1, td.tdr, 0, 0),
+		       0, 0x8101);
 	machine_free(machine);
 }
 
@@ -153,9 +158,11 @@ static void remove_of_no_leaf_fails(void)
 	struct test_td td = td_new(machine, 2, STAGE_SEPT);
 
 	expect_details(EXPECT_CALL(TDX_EPT_ENTRY_STATE_INCORRECT + OP_RCX, machine, 0,
-				   TDH_MEM_PAGE_REMOVE, GPA, td.tdr, 0, 0), 0x8000000000000000, 0);
+				   TDH_MEM_PAGE_REMOVE, GPA, td.tdr, 0, 0),
+		       0x8000000000000000, 0);
 	expect_details(EXPECT_CALL(TDX_EPT_ENTRY_STATE_INCORRECT + OP_RCX, machine, 0,
-				   TDH_MEM_PAGE_REMOVE, 1, td.tdr, 0, 0), 7, 0x8401);
+				   TDH_MEM_PAGE_REMOVE, 1, td.tdr, 0, 0),
+		       7, 0x8401);
 	machine_free(machine);
 }
 
@@ -172,7 +179,8 @@ static void remove_from_running_td_without_block_or_track_fails(void)
 		       0x80000000000000f7 | hpa, 0x400);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_RANGE_BLOCK, GPA, td.tdr, 0, 0);
 	expect_details(EXPECT_CALL(TDX_TLB_TRACKING_NOT_DONE + OP_RCX, machine, 0,
-				   TDH_MEM_PAGE_REMOVE, GPA, td.tdr, 0, 0), 0, 0);
+				   TDH_MEM_PAGE_REMOVE, GPA, td.tdr, 0, 0),
+		       0, 0);
 
 	/* A VCPU that entered before the TRACK may still know the page. */
 	model->refcount[model->epoch & 1] = 1;
@@ -199,7 +207,8 @@ static void contended_locks_busy_fail(void)
 	EXPECT_CALL(BUSY + OP_SEPT_TREE, machine, 0, TDH_MEM_RANGE_BLOCK, GPA, td.tdr, 0, 0);
 	KTAP_EXPECT(sharex_try_shared(page));
 	expect_details(EXPECT_CALL(BUSY + OP_RCX, machine, 0, TDH_MEM_PAGE_REMOVE, GPA, td.tdr, 0,
-				   0), 0, 0);
+				   0),
+		       0, 0);
 	sharex_unlock_shared(page);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_PAGE_REMOVE, GPA, td.tdr, 0, 0);
 	sharex_unlock_shared(&model->sept_lock);

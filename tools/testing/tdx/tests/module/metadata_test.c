@@ -16,24 +16,15 @@ static void global_fields_of_linux_ok(void)
 	static const struct {
 		uint64_t id, want;
 	} field[] = {
-		{ 0x0800000100000003, 5 },
-		{ 0x0800000100000004, 1 },
-		{ 0x0800000100000005, 24 },
-		{ 0x0a00000300000008, 0x140400 },
-		{ 0x9100000100000008, 64 },
-		{ 0x9100000100000009, 16 },
-		{ 0x9100000100000010, 16 },
-		{ 0x9100000100000011, 16 },
-		{ 0x9100000100000012, 16 },
-		{ 0x9800000100000000, 4096 },
-		{ 0x9800000100000100, 24576 },
-		{ 0x9800000100000200, 24576 },
-		{ 0x1900000300000001, 0 },
-		{ 0x1900000300000002, TDX_XFAM_FIXED0 },
-		{ 0x1900000300000003, 3 },
-		{ 0x9900000100000004, TDXM_NUM_CPUID_CONFIG },
-		{ 0x9900000100000008, 576 },
-		{ 0x9900000300000409, 0xffffffff80000008 },
+		{ 0x0800000100000003, 5 },     { 0x0800000100000004, 1 },
+		{ 0x0800000100000005, 24 },    { 0x0a00000300000008, 0x140400 },
+		{ 0x9100000100000008, 64 },    { 0x9100000100000009, 16 },
+		{ 0x9100000100000010, 16 },    { 0x9100000100000011, 16 },
+		{ 0x9100000100000012, 16 },    { 0x9800000100000000, 4096 },
+		{ 0x9800000100000100, 24576 }, { 0x9800000100000200, 24576 },
+		{ 0x1900000300000001, 0 },     { 0x1900000300000002, TDX_XFAM_FIXED0 },
+		{ 0x1900000300000003, 3 },     { 0x9900000100000004, TDXM_NUM_CPUID_CONFIG },
+		{ 0x9900000100000008, 576 },   { 0x9900000300000409, 0xffffffff80000008 },
 	};
 	struct machine *machine = machine_new_booted();
 	unsigned int i;
@@ -72,8 +63,7 @@ static void bad_ids_fail(void)
 		0x0a00000700000008 | BIT_U64(34), /* several elements */
 		0x0a00000300000008 | BIT_U64(38), /* several fields */
 		0x0a00000300000008 | BIT_U64(24), /* reserved */
-		0x0a00000300000008 | BIT_U64(62),
-		0x0a00000300000009,
+		0x0a00000300000008 | BIT_U64(62),	    0x0a00000300000009,
 		0x9900000300000400 + TDXM_NUM_CPUID_CONFIG,
 	};
 	struct machine *machine = machine_new_booted();
@@ -81,12 +71,14 @@ static void bad_ids_fail(void)
 
 	for (i = 0; i < ARRAY_LEN(id); i++)
 		KTAP_EXPECT_EQ(EXPECT_CALL(TDX_METADATA_FIELD_ID_INCORRECT, machine, 0, TDH_SYS_RD,
-					   0, id[i], 77, 0).r8, 0);
+					   0, id[i], 77, 0)
+				       .r8,
+			       0);
 	/* The run fails for them, and not for what is left out on purpose. */
 	KTAP_EXPECT_EQ(machine_findings(machine).unimplemented, ARRAY_LEN(id));
 	machine_forget_findings(machine);
-	EXPECT_CALL(TDX_METADATA_FIELD_ID_INCORRECT, machine, 0, TDH_SYS_RD, 0,
-		    0x8900000100000000, 0, 0);
+	EXPECT_CALL(TDX_METADATA_FIELD_ID_INCORRECT, machine, 0, TDH_SYS_RD, 0, 0x8900000100000000,
+		    0, 0);
 	machine_free(machine);
 }
 
@@ -162,8 +154,8 @@ static void cpuid_shows_what_was_configured_ok(void)
 	struct tdx_cpuid_value value = { 0 };
 
 	params.xfam = 0xe7;
-	params.cpuid[0] = (struct tdx_cpuid_value){ MACHINE_NATIVE_CPUID_1_EAX, 0x40000,
-						    1 << 24, 1 << 12 };
+	params.cpuid[0] =
+		(struct tdx_cpuid_value){ MACHINE_NATIVE_CPUID_1_EAX, 0x40000, 1 << 24, 1 << 12 };
 	params.cpuid[5].ebx = 1 << 16;
 	params.cpuid[12] = (struct tdx_cpuid_value){ 1, 2, 1 << 8, 0 };
 	params.cpuid[13] = (struct tdx_cpuid_value){ 3, 4, 2 << 8 | 1, 0 };
@@ -189,8 +181,8 @@ static void td_fields_of_kvm_ok(void)
 	regs = EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_RD, td.tdr, TSC_OFFSET + 1, 0, 0);
 	KTAP_EXPECT_EQ(regs.r8, 1ULL << 48);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_RD, td.tdr, TSC_OFFSET, 0, 0);
-	regs = EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_RD | 1 << TDX_RAX_VERSION_SHIFT,
-			   td.tdr, TSC_OFFSET, 0, 0);
+	regs = EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_RD | 1 << TDX_RAX_VERSION_SHIFT, td.tdr,
+			   TSC_OFFSET, 0, 0);
 	KTAP_EXPECT_EQ(regs.rdx, 0x111000030000000b);
 	/* The helper's TD is a debug one. */
 	regs = EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_RD, td.tdr, 0x8010000300000004, 0, 0);
@@ -209,7 +201,9 @@ static void debug_field_of_other_td_fails(void)
 	memcpy(machine_ram(machine, td.params), &params, sizeof(params));
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_INIT, td.tdr, td.params, 0, 0);
 	KTAP_EXPECT_EQ(EXPECT_CALL(TDX_METADATA_FIELD_NOT_READABLE, machine, 0, TDH_MNG_RD, td.tdr,
-				   0x8010000300000004, 99, 0).r8, 0);
+				   0x8010000300000004, 99, 0)
+			       .r8,
+		       0);
 	EXPECT_CALL(TDX_METADATA_FIELD_ID_INCORRECT, machine, 0, TDH_MNG_RD, td.tdr,
 		    cpuid_id(0x3, -1), 0, 0);
 	machine_free(machine);

@@ -17,15 +17,14 @@ static void create_refusals(void)
 	EXPECT_CALL(INV + OP_RDX, machine, 0, TDH_MNG_CREATE, page, 0x10002, 0, 0);
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_MNG_CREATE, page + 1, 2, 0, 0);
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_MNG_CREATE, WITH_KEYID(page, 2), 2, 0, 0);
-	EXPECT_CALL(TDX_OPERAND_ADDR_RANGE_ERROR + OP_RCX, machine, 0, TDH_MNG_CREATE, TDX_1G, 2,
-		    0, 0);
+	EXPECT_CALL(TDX_OPERAND_ADDR_RANGE_ERROR + OP_RCX, machine, 0, TDH_MNG_CREATE, TDX_1G, 2, 0,
+		    0);
 	EXPECT_CALL(TDX_PAGE_METADATA_INCORRECT + OP_RCX, machine, 0, TDH_MNG_CREATE, 0, 2, 0, 0);
 	KTAP_EXPECT(sharex_try_shared(kot));
 	EXPECT_CALL(BUSY + OP_KOT, machine, 0, TDH_MNG_CREATE, page, 2, 0, 0);
 	sharex_unlock_shared(kot);
 
-	EXPECT_CALL(TDX_HKID_NOT_FREE, machine, 0, TDH_MNG_CREATE, page, MACHINE_GLOBAL_HKID, 0,
-		    0);
+	EXPECT_CALL(TDX_HKID_NOT_FREE, machine, 0, TDH_MNG_CREATE, page, MACHINE_GLOBAL_HKID, 0, 0);
 	EXPECT_CALL(TDX_HKID_NOT_FREE, machine, 0, TDH_MNG_CREATE, page, td.hkid, 0, 0);
 	KTAP_EXPECT_EQ(machine_findings(machine).sanitizer, 2);
 	machine_forget_findings(machine);
@@ -42,8 +41,8 @@ static void key_config_refusals(void)
 	machine_boot(machine);
 	td = td_new(machine, 2, STAGE_CREATED);
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_MNG_KEY_CONFIG, td.tdr | 1, 0, 0, 0);
-	EXPECT_CALL(TDX_PAGE_METADATA_INCORRECT + OP_RCX, machine, 0, TDH_MNG_KEY_CONFIG,
-		    td.source, 0, 0, 0);
+	EXPECT_CALL(TDX_PAGE_METADATA_INCORRECT + OP_RCX, machine, 0, TDH_MNG_KEY_CONFIG, td.source,
+		    0, 0, 0);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_KEY_CONFIG, td.tdr, 0, 0, 0);
 	EXPECT_CALL(TDX_KEY_CONFIGURED, machine, 2, TDH_MNG_KEY_CONFIG, td.tdr, 0, 0, 0);
 	EXPECT_CALL(TDX_TD_KEYS_NOT_CONFIGURED, machine, 0, TDH_MNG_ADDCX, machine_page(machine),
@@ -52,8 +51,7 @@ static void key_config_refusals(void)
 	EXPECT_CALL(BUSY + OP_KET, machine, 1, TDH_MNG_KEY_CONFIG, td.tdr, 0, 0, 0);
 	sharex_unlock_exclusive(&machine->m->ket_lock[1]);
 	EXPECT_CALL(TDX_SUCCESS, machine, 1, TDH_MNG_KEY_CONFIG, td.tdr, 0, 0, 0);
-	EXPECT_CALL(TDX_LIFECYCLE_STATE_INCORRECT, machine, 1, TDH_MNG_KEY_CONFIG, td.tdr, 0, 0,
-		    0);
+	EXPECT_CALL(TDX_LIFECYCLE_STATE_INCORRECT, machine, 1, TDH_MNG_KEY_CONFIG, td.tdr, 0, 0, 0);
 	machine_free(machine);
 }
 
@@ -79,8 +77,11 @@ static void addcx_refusals(void)
 	machine_free(machine);
 }
 
-#define SPOIL(name, statement) \
-	static void name(struct tdx_td_params *params) { statement; }
+#define SPOIL(name, statement)                         \
+	static void name(struct tdx_td_params *params) \
+	{                                              \
+		statement;                             \
+	}
 
 SPOIL(attributes_unknown, params->attributes |= BIT_U64(5))
 SPOIL(attributes_migratable, params->attributes |= BIT_U64(29))
@@ -160,8 +161,7 @@ static void init_bad_td_params_fail(void)
 		bad[i].spoil(&params);
 		memcpy(machine_ram(machine, td.params), &params, sizeof(params));
 		regs = machine_call(machine, 0, TDH_MNG_INIT, td.tdr, td.params, 0, 0);
-		if (!EXPECT_STATUS(bad[i].want, regs.rax) ||
-		    !KTAP_EXPECT_EQ(regs.rcx, bad[i].rcx))
+		if (!EXPECT_STATUS(bad[i].want, regs.rax) || !KTAP_EXPECT_EQ(regs.rcx, bad[i].rcx))
 			printf("# row %u\n", i);
 	}
 	/* A refused INIT may be repeated. */
@@ -178,8 +178,7 @@ static void init_bad_operands_fail(void)
 	td_advance(&td, STAGE_ADDCX);
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_MNG_INIT, td.tdr | 1, td.params, 0, 0);
 	EXPECT_CALL(INV + OP_RDX, machine, 0, TDH_MNG_INIT, td.tdr, td.params + 512, 0, 0);
-	EXPECT_CALL(INV + OP_RDX, machine, 0, TDH_MNG_INIT, td.tdr, WITH_KEYID(td.params, 2), 0,
-		    0);
+	EXPECT_CALL(INV + OP_RDX, machine, 0, TDH_MNG_INIT, td.tdr, WITH_KEYID(td.params, 2), 0, 0);
 	EXPECT_CALL(INV + OP_RDX, machine, 0, TDH_MNG_INIT, td.tdr, TDX_1G, 0, 0);
 	td_advance(&td, STAGE_INITIALIZED);
 	EXPECT_CALL(TDX_OP_STATE_INCORRECT + TD_INITIALIZED, machine, 0, TDH_MNG_INIT, td.tdr,
@@ -218,8 +217,7 @@ static void release_refusals(void)
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_MNG_VPFLUSHDONE, td.tdr | 1, 0, 0, 0);
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_MNG_KEY_FREEID, td.tdr | 1, 0, 0, 0);
 	EXPECT_CALL(TDX_FLUSHVP_NOT_DONE, machine, 0, TDH_MNG_VPFLUSHDONE, td.tdr, 0, 0, 0);
-	EXPECT_CALL(TDX_LIFECYCLE_STATE_INCORRECT, machine, 0, TDH_MNG_KEY_FREEID, td.tdr, 0, 0,
-		    0);
+	EXPECT_CALL(TDX_LIFECYCLE_STATE_INCORRECT, machine, 0, TDH_MNG_KEY_FREEID, td.tdr, 0, 0, 0);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_FLUSH, td.vcpu.tdvpr, 0, 0, 0);
 	KTAP_EXPECT(sharex_try_shared(&machine->m->kot_lock));
 	EXPECT_CALL(BUSY + OP_KOT, machine, 0, TDH_MNG_VPFLUSHDONE, td.tdr, 0, 0, 0);
@@ -232,8 +230,8 @@ static void release_refusals(void)
 	EXPECT_CALL(TDX_WBCACHE_NOT_COMPLETE, machine, 0, TDH_MNG_KEY_FREEID, td.tdr, 0, 0, 0);
 	EXPECT_CALL(TDX_SUCCESS, machine, 1, TDH_PHYMEM_CACHE_WB, 0, 0, 0, 0);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_KEY_FREEID, td.tdr, 0, 0, 0);
-	EXPECT_CALL(TDX_TD_KEYS_NOT_CONFIGURED, machine, 0, TDH_MNG_RD, td.tdr,
-		    0x110000000000000a, 0, 0);
+	EXPECT_CALL(TDX_TD_KEYS_NOT_CONFIGURED, machine, 0, TDH_MNG_RD, td.tdr, 0x110000000000000a,
+		    0, 0);
 	machine_free(machine);
 }
 

@@ -47,7 +47,8 @@ static void rdmd_of_every_type_ok(void)
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_PAGE_AUG, TDX_2M | 1, td.tdr, huge, 0);
 	for (i = 0; i < ARRAY_LEN(row); i++)
 		expect_page(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_PHYMEM_PAGE_RDMD, row[i].hpa,
-					0, 0, 0), row[i].type, row[i].owner, row[i].size);
+					0, 0, 0),
+			    row[i].type, row[i].owner, row[i].size);
 	machine_free(machine);
 }
 
@@ -67,8 +68,8 @@ static void bad_addresses_fail(void)
 		EXPECT_CALL(BUSY + OP_RCX, machine, 0, leaves[i], page, 0, 0, 0);
 		sharex_unlock_exclusive(&tdxm_pamt_find(machine->m, page)->lock);
 	}
-	EXPECT_CALL(TDX_PAGE_METADATA_INCORRECT + OP_RCX, machine, 0, TDH_PHYMEM_PAGE_RECLAIM,
-		    page, 0, 0, 0);
+	EXPECT_CALL(TDX_PAGE_METADATA_INCORRECT + OP_RCX, machine, 0, TDH_PHYMEM_PAGE_RECLAIM, page,
+		    0, 0, 0);
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_PHYMEM_PAGE_WBINVD, page | 1, 0, 0, 0);
 	EXPECT_CALL(TDX_OPERAND_ADDR_RANGE_ERROR + OP_RCX, machine, 0, TDH_PHYMEM_PAGE_WBINVD,
 		    TDX_1G, 0, 0, 0);
@@ -92,13 +93,15 @@ static void reclaim_too_early_fails_and_is_found(void)
 
 	/* The registers tell about the page although the call fails. */
 	expect_page(EXPECT_CALL(TDX_LIFECYCLE_STATE_INCORRECT, machine, 0, TDH_PHYMEM_PAGE_RECLAIM,
-				page, 0, 0, 0), PT_REG, td.tdr, 0);
+				page, 0, 0, 0),
+		    PT_REG, td.tdr, 0);
 	EXPECT_CALL(TDX_LIFECYCLE_STATE_INCORRECT, machine, 0, TDH_PHYMEM_PAGE_RECLAIM, td.tdr, 0,
 		    0, 0);
 	expect_sanitizer(machine, 2);
 	td_release_key(&td);
 	expect_page(EXPECT_CALL(TDX_TD_ASSOCIATED_PAGES_EXIST, machine, 0, TDH_PHYMEM_PAGE_RECLAIM,
-				td.tdr, 0, 0, 0), PT_TDR, 0, 0);
+				td.tdr, 0, 0, 0),
+		    PT_TDR, 0, 0);
 	expect_sanitizer(machine, 1);
 	KTAP_EXPECT_EQ(machine_page_type(machine, td.tdr), PT_TDR);
 	machine_free(machine);
@@ -114,8 +117,9 @@ static void reclaim_of_2m_page_ok(void)
 
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_PAGE_AUG, TDX_2M | 1, td.tdr, huge, 0);
 	td_release_key(&td);
-	expect_page(EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_PHYMEM_PAGE_RECLAIM, huge + 0x1000,
-				0, 0, 0), PT_REG, td.tdr, 1);
+	expect_page(EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_PHYMEM_PAGE_RECLAIM, huge + 0x1000, 0,
+				0, 0),
+		    PT_REG, td.tdr, 1);
 	KTAP_EXPECT(sharex_try_exclusive(tdr));
 	EXPECT_CALL(BUSY + OP_TDR, machine, 0, TDH_PHYMEM_PAGE_RECLAIM, huge, 0, 0, 0);
 	sharex_unlock_exclusive(tdr);
@@ -207,8 +211,7 @@ static const struct ktap_case cases[] = {
 	{ "phymem.wbinvd_of_owned_page_is_found", wbinvd_of_owned_page_is_found },
 	{ "phymem.reuse_without_wbinvd_is_found", reuse_without_wbinvd_is_found },
 	{ "phymem.page_offered_while_owned_is_found", page_offered_while_owned_is_found },
-	{ "phymem.host_structures_in_td_memory_are_found",
-	  host_structures_in_td_memory_are_found },
+	{ "phymem.host_structures_in_td_memory_are_found", host_structures_in_td_memory_are_found },
 };
 
 KTAP_MAIN(cases)

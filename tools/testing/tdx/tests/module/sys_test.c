@@ -16,7 +16,8 @@ static void init_lps(struct machine *machine)
 static uint64_t config_with(struct machine *machine, const struct tdx_tdmr_info *tdmr)
 {
 	return machine_call(machine, 0, TDH_SYS_CONFIG, machine_put_tdmrs(machine, tdmr, 1), 1,
-			    MACHINE_GLOBAL_HKID, 0).rax;
+			    MACHINE_GLOBAL_HKID, 0)
+		.rax;
 }
 
 static void bring_up_on_two_packages_ok(void)
@@ -98,18 +99,23 @@ struct tdmr_case {
 	void (*spoil)(struct tdx_tdmr_info *tdmr);
 };
 
-#define SPOIL(name, ...) \
-	static void name(struct tdx_tdmr_info *tdmr) { __VA_ARGS__; }
+#define SPOIL(name, ...)                             \
+	static void name(struct tdx_tdmr_info *tdmr) \
+	{                                            \
+		__VA_ARGS__;                         \
+	}
 
 SPOIL(size_overflows, tdmr->base = TDX_1G; tdmr->size = -TDX_1G)
 SPOIL(base_unaligned, tdmr->base = TDX_2M)
 SPOIL(size_zero, tdmr->size = 0)
 SPOIL(size_unaligned, tdmr->size += TDX_2M)
 SPOIL(base_with_keyid, tdmr->base = BIT_U64(MACHINE_KEYID_SHIFT))
+/* clang-format off */
 SPOIL(reserved_with_hole, tdmr->reserved[3] = tdmr->reserved[1]; tdmr->reserved[1].size = 0;
 	tdmr->reserved[1].offset = 0)
 SPOIL(reserved_descending, tdmr->reserved[2] = tdmr->reserved[1]; tdmr->reserved[1].size = 0x1000;
 	tdmr->reserved[1].offset = 0)
+/* clang-format on */
 SPOIL(reserved_unaligned, tdmr->reserved[1].offset += 8; tdmr->reserved[1].size -= 8)
 SPOIL(reserved_outside, tdmr->reserved[1].size += 0x1000)
 SPOIL(pamt_4k_too_small, tdmr->pamt[2].size -= 0x1000)
@@ -189,6 +195,7 @@ static void tdmr_init_by_gib_ok(void)
 {
 	struct machine *machine = machine_new(1, 1);
 	struct tdx_tdmr_info tdmr = machine_tdmr();
+	struct tdxm_regs out;
 	unsigned int i;
 
 	init_lps(machine);
@@ -199,16 +206,19 @@ static void tdmr_init_by_gib_ok(void)
 	KTAP_EXPECT(sharex_try_exclusive(&machine->m->tdmr[0].lock));
 	EXPECT_CALL(TDX_OPERAND_BUSY + OP_RCX, machine, 0, TDH_SYS_TDMR_INIT, 0, 0, 0, 0);
 	sharex_unlock_exclusive(&machine->m->tdmr[0].lock);
-	for (i = 1; i < 256; i++)
-		KTAP_EXPECT_EQ(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_SYS_TDMR_INIT, 0, 0, 0,
-					   0).rdx, 0);
+	for (i = 1; i < 256; i++) {
+		out = EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_SYS_TDMR_INIT, 0, 0, 0, 0);
+		KTAP_EXPECT_EQ(out.rdx, 0);
+	}
 	/* Not usable before the whole GiB is done. */
 	EXPECT_CALL(TDX_OPERAND_ADDR_RANGE_ERROR + OP_RCX, machine, 0, TDH_MNG_CREATE,
 		    MACHINE_FIRST_PAGE, 2, 0, 0);
 	KTAP_EXPECT_EQ(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_SYS_TDMR_INIT, 0, 0, 0, 0).rdx,
 		       TDX_1G);
 	KTAP_EXPECT_EQ(EXPECT_CALL(TDX_TDMR_ALREADY_INITIALIZED, machine, 0, TDH_SYS_TDMR_INIT, 0,
-				   7, 0, 0).rdx, 0);
+				   7, 0, 0)
+			       .rdx,
+		       0);
 	KTAP_EXPECT_EQ(machine_page_type(machine, 0xff000), PT_RSVD);
 	KTAP_EXPECT_EQ(machine_page_type(machine, 0x100000), PT_NDA);
 	KTAP_EXPECT_EQ(machine_page_type(machine, MACHINE_PAMT), PT_RSVD);

@@ -28,8 +28,8 @@ static void create_and_addcx_refusals(void)
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_CREATE, page, td.tdr, 0, 0);
 
 	EXPECT_CALL(INV + OP_RDX, machine, 0, TDH_VP_ADDCX, more, page | 1, 0, 0);
-	EXPECT_CALL(TDX_PAGE_METADATA_INCORRECT + OP_RDX, machine, 0, TDH_VP_ADDCX, more, td.tdr,
-		    0, 0);
+	EXPECT_CALL(TDX_PAGE_METADATA_INCORRECT + OP_RDX, machine, 0, TDH_VP_ADDCX, more, td.tdr, 0,
+		    0);
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_VP_ADDCX, more | 1, page, 0, 0);
 	EXPECT_CALL(TDX_PAGE_METADATA_INCORRECT + OP_RCX, machine, 0, TDH_VP_ADDCX, 0, page, 0, 0);
 	EXPECT_CALL(TDX_TDCX_NUM_INCORRECT, machine, 0, TDH_VP_INIT | V1, page, 0, 0, 0);
@@ -76,8 +76,8 @@ static void init_refusals(void)
 		    vcpu[0].tdvpr, 0, 9, 0);
 	EXPECT_CALL(TDX_VCPU_STATE_INCORRECT + VCPU_READY, machine, 0, TDH_VP_ADDCX,
 		    machine_page(machine), vcpu[0].tdvpr, 0, 0);
-	EXPECT_CALL(TDX_X2APIC_ID_NOT_UNIQUE + 9, machine, 0, TDH_VP_INIT | V1, vcpu[1].tdvpr, 0,
-		    9, 0);
+	EXPECT_CALL(TDX_X2APIC_ID_NOT_UNIQUE + 9, machine, 0, TDH_VP_INIT | V1, vcpu[1].tdvpr, 0, 9,
+		    0);
 	for (i = 1; i < 4; i++)
 		EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_INIT | V1, vcpu[i].tdvpr, 0, i, 0);
 	EXPECT_CALL(TDX_MAX_VCPUS_EXCEEDED, machine, 0, TDH_VP_INIT | V1, vcpu[4].tdvpr, 0, 4, 0);
@@ -119,8 +119,8 @@ static void association_moves_only_by_flush(void)
 	EXPECT_CALL(TDX_VCPU_NOT_ASSOCIATED, machine, 0, TDH_VP_FLUSH, tdvpr, 0, 0, 0);
 	KTAP_EXPECT_EQ(td_model(&td)->num_assoc_vcpus, 0);
 	/* An access takes it again, even one that fails. */
-	EXPECT_CALL(TDX_METADATA_FIELD_NOT_WRITABLE, machine, 1, TDH_VP_WR, tdvpr, STATE_DETAILS,
-		    0, ~0ULL);
+	EXPECT_CALL(TDX_METADATA_FIELD_NOT_WRITABLE, machine, 1, TDH_VP_WR, tdvpr, STATE_DETAILS, 0,
+		    ~0ULL);
 	KTAP_EXPECT_EQ(vcpu_model(&td, &td.vcpu)->assoc_lp, 1);
 	EXPECT_CALL(TDX_VCPU_ASSOCIATED, machine, 0, TDH_VP_WR, tdvpr, PEND_NMI, 1, 1);
 	machine_free(machine);
@@ -131,11 +131,12 @@ static void write_what_kvm_writes_ok(void)
 	struct machine *machine = machine_new_booted();
 	struct test_td td = td_new(machine, 2, STAGE_VCPU);
 	uint64_t tdvpr = td.vcpu.tdvpr, desc = machine_page(machine) + 64;
+	struct tdxm_regs out;
 
 	EXPECT_CALL(TDX_TD_VMCS_FIELD_NOT_INITIALIZED + PI_VECTOR, machine, 0, TDH_VP_WR, tdvpr,
 		    PIN_CONTROLS, 0x80, 0x80);
-	KTAP_EXPECT_EQ(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_WR, tdvpr, PI_VECTOR, 0xf2,
-				   0xffff).r8, 0xffff);
+	out = EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_WR, tdvpr, PI_VECTOR, 0xf2, 0xffff);
+	KTAP_EXPECT_EQ(out.r8, 0xffff);
 	EXPECT_CALL(TDX_TD_VMCS_FIELD_NOT_INITIALIZED + PI_DESC, machine, 0, TDH_VP_WR, tdvpr,
 		    PIN_CONTROLS, 0x80, 0x80);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_WR, tdvpr, PI_DESC, desc, ~0ULL);
@@ -145,8 +146,8 @@ static void write_what_kvm_writes_ok(void)
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_WR, tdvpr, 0x4024, 0x1000, 0xffffffff);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_WR, tdvpr, SHARED_EPTP, machine_page(machine),
 		    ~0ULL);
-	KTAP_EXPECT_EQ(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_WR, tdvpr, PEND_NMI, 1,
-				   0xff).r8, 0);
+	KTAP_EXPECT_EQ(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_WR, tdvpr, PEND_NMI, 1, 0xff).r8,
+		       0);
 	KTAP_EXPECT_EQ(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_RD, tdvpr, 0x401e, 0, 0).r8,
 		       BIT_U64(31) | BIT_U64(30));
 	machine_free(machine);
@@ -182,7 +183,10 @@ static void enter_idles_at_once_ok(void)
 	struct machine *machine = machine_new_booted();
 	struct test_td td = td_new(machine, 2, STAGE_RUNNABLE);
 	struct tdxm_regs regs = {
-		.rax = TDH_VP_ENTER, .rcx = td.vcpu.tdvpr, .rbp = 0xb4, .r15 = 5,
+		.rax = TDH_VP_ENTER,
+		.rcx = td.vcpu.tdvpr,
+		.rbp = 0xb4,
+		.r15 = 5,
 	};
 
 	KTAP_EXPECT_EQ(tdxm_seamcall(machine->m, 0, &regs), TDXM_DONE);
@@ -216,8 +220,8 @@ static void enter_refusals(void)
 	EXPECT_CALL(BUSY + OP_TD_EPOCH, machine, 0, TDH_VP_ENTER, tdvpr, 0, 0, 0);
 	sharex_unlock_exclusive(&td_model(&td)->epoch_lock);
 	vcpu_model(&td, &td.vcpu)->state = VCPU_DISABLED;
-	EXPECT_CALL(TDX_VCPU_STATE_INCORRECT + VCPU_DISABLED, machine, 0, TDH_VP_ENTER, tdvpr, 0,
-		    0, 0);
+	EXPECT_CALL(TDX_VCPU_STATE_INCORRECT + VCPU_DISABLED, machine, 0, TDH_VP_ENTER, tdvpr, 0, 0,
+		    0);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_RD, tdvpr, STATE_DETAILS, 0, 0);
 	machine_free(machine);
 }
@@ -243,10 +247,10 @@ static void finalize_and_extend_refusals(void)
 			   td.tdr, 0, 0);
 	KTAP_EXPECT_EQ(regs.rdx, 1);
 	td_advance(&td, STAGE_RUNNABLE);
-	EXPECT_CALL(TDX_OP_STATE_INCORRECT + TD_RUNNABLE, machine, 0, TDH_MR_FINALIZE, td.tdr, 0,
+	EXPECT_CALL(TDX_OP_STATE_INCORRECT + TD_RUNNABLE, machine, 0, TDH_MR_FINALIZE, td.tdr, 0, 0,
+		    0);
+	EXPECT_CALL(TDX_OP_STATE_INCORRECT + TD_RUNNABLE, machine, 0, TDH_MR_EXTEND, 0x1000, td.tdr,
 		    0, 0);
-	EXPECT_CALL(TDX_OP_STATE_INCORRECT + TD_RUNNABLE, machine, 0, TDH_MR_EXTEND, 0x1000,
-		    td.tdr, 0, 0);
 	machine_free(machine);
 }
 
