@@ -22,33 +22,36 @@
 #include "tdx/tdx_util.h"
 
 /* Above the local APIC and every other hole below 4 GiB. */
-#define TD_GPA		BIT_ULL(32)
-#define TD_SLOT		10
-#define TD_NR_PAGES	16
-#define TD_SIZE		(TD_NR_PAGES * (u64)PAGE_SIZE)
+#define TD_GPA BIT_ULL(32)
+#define TD_SLOT 10
+#define TD_NR_PAGES 16
+#define TD_SIZE (TD_NR_PAGES * (u64)PAGE_SIZE)
 
 /* Seconds for one case: far above any sane run, below the runner's limit. */
-#define TD_CASE_TIMEOUT	60
+#define TD_CASE_TIMEOUT 60
 
-#define TD_TEST_F(fixture, name)	TEST_F_TIMEOUT(fixture, name, TD_CASE_TIMEOUT)
+#define TD_TEST_F(fixture, name) TEST_F_TIMEOUT(fixture, name, TD_CASE_TIMEOUT)
 
 /* Expect -1 with one errno from an ioctl. */
-#define EXPECT_ERRNO(_err, _call) do {						\
-	int __want = (_err), __r = (_call), __e = errno;			\
+/* clang-format off */
+#define EXPECT_ERRNO(_err, _call)						\
+	do {									\
+		int __want = (_err), __r = (_call), __e = errno;		\
 										\
-	EXPECT_TRUE(__r == -1 && __e == __want) {				\
-		TH_LOG("%s", #_call);						\
-		TH_LOG("  want %s, got %s (%d)", tdx_errno_name(__want),	\
-		       tdx_errno_name(__r < 0 ? __e : 0), __r);			\
-	}									\
-} while (0)
+		EXPECT_TRUE(__r == -1 && __e == __want) {			\
+			TH_LOG("%s", #_call);					\
+			TH_LOG("  want %s, got %s (%d)", tdx_errno_name(__want), \
+			       tdx_errno_name(__r < 0 ? __e : 0), __r);		\
+		}								\
+	} while (0)
+/* clang-format on */
 
 struct td {
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
 	int gmem;
-	void *source;		/* content for every page, and as much again past the slot */
-	void *shared;		/* TD_SIZE bytes behind the shared half of the slot */
+	void *source; /* content for every page, and as much again past the slot */
+	void *shared; /* TD_SIZE bytes behind the shared half of the slot */
 };
 
 static inline u64 td_gpa(unsigned int page)
@@ -68,8 +71,8 @@ static inline void *td_mmap(size_t size)
 
 static inline int td_set_slot(struct td *td)
 {
-	return __vm_set_user_memory_region2(td->vm, TD_SLOT, KVM_MEM_GUEST_MEMFD, TD_GPA,
-					    TD_SIZE, td->shared, td->gmem, 0);
+	return __vm_set_user_memory_region2(td->vm, TD_SLOT, KVM_MEM_GUEST_MEMFD, TD_GPA, TD_SIZE,
+					    td->shared, td->gmem, 0);
 }
 
 static inline int td_delete_slot(struct td *td)
@@ -141,7 +144,11 @@ static inline bool td_says_mapped(struct td *td, int r)
 	return r == -EEXIST || (r == -EIO && !vm_tdx_is_dead(td->vm));
 }
 
-enum td_page { TD_PAGE_WAS_EMPTY, TD_PAGE_WAS_MAPPED, TD_PAGE_BROKEN };
+enum td_page {
+	TD_PAGE_WAS_EMPTY,
+	TD_PAGE_WAS_MAPPED,
+	TD_PAGE_BROKEN
+};
 
 /* Tells by adding the page whether it was mapped; it is mapped afterwards. */
 static inline enum td_page td_probe(struct td *td, unsigned int page)
@@ -156,7 +163,7 @@ static inline enum td_page td_probe(struct td *td, unsigned int page)
 
 static inline const char *td_page_name(enum td_page page)
 {
-	static const char * const names[] = {
+	static const char *const names[] = {
 		[TD_PAGE_WAS_EMPTY] = "empty",
 		[TD_PAGE_WAS_MAPPED] = "mapped",
 		[TD_PAGE_BROKEN] = "broken",
@@ -172,15 +179,16 @@ static inline void td_complete(struct __test_metadata *_metadata, struct td *td)
 	int r;
 
 	for (page = 0; page < TD_NR_PAGES; page++) {
-		EXPECT_NE(TD_PAGE_BROKEN, td_probe(td, page)) {
+		EXPECT_NE(TD_PAGE_BROKEN, td_probe(td, page))
+		{
 			TH_LOG("page %u can neither be added nor is it mapped: %s%s", page,
-			       tdx_errno_name(errno),
-			       vm_tdx_is_dead(td->vm) ? ", VM is dead" : "");
+			       tdx_errno_name(errno), vm_tdx_is_dead(td->vm) ? ", VM is dead" : "");
 		}
 	}
 
 	r = __vm_tdx_finalize(td->vm);
-	EXPECT_EQ(0, r) {
+	EXPECT_EQ(0, r)
+	{
 		TH_LOG("FINALIZE_VM: want success, got %s%s", tdx_errno_name(errno),
 		       vm_tdx_is_dead(td->vm) ? ", VM is dead" : "");
 	}
@@ -196,8 +204,7 @@ static inline void td_audit(struct __test_metadata *_metadata)
 		return;
 
 	if (report.findings)
-		TH_LOG("the kernel complained %u times, first: %s", report.findings,
-		       report.first);
+		TH_LOG("the kernel complained %u times, first: %s", report.findings, report.first);
 	if (!report.debug_locks)
 		TH_LOG("lockdep gave up: debug_locks is 0");
 	EXPECT_TRUE(tdx_audit_is_clean(&report));
@@ -208,7 +215,7 @@ struct td_populate {
 	struct tdx_task task;
 	struct kvm_vcpu *vcpu;
 	struct kvm_tdx_init_mem_region region;
-	struct kvm_tdx_init_mem_region *argument;	/* @region, or elsewhere */
+	struct kvm_tdx_init_mem_region *argument; /* @region, or elsewhere */
 	u32 flags;
 };
 
@@ -216,13 +223,13 @@ static inline int td_populate_fn(void *arg)
 {
 	struct td_populate *populate = arg;
 
-	return __vm_tdx_init_mem_region(populate->vcpu, populate->argument,
-					populate->flags) ? -errno : 0;
+	return __vm_tdx_init_mem_region(populate->vcpu, populate->argument, populate->flags) ?
+		       -errno :
+		       0;
 }
 
 static inline void td_populate_prepare(struct td_populate *populate, struct td *td,
-				       const void *source, unsigned int page,
-				       unsigned int nr_pages)
+				       const void *source, unsigned int page, unsigned int nr_pages)
 {
 	populate->vcpu = td->vcpu;
 	populate->argument = &populate->region;
@@ -234,8 +241,7 @@ static inline void td_populate_prepare(struct td_populate *populate, struct td *
 }
 
 static inline void td_populate_start(struct td_populate *populate, struct td *td,
-				     const void *source, unsigned int page,
-				     unsigned int nr_pages)
+				     const void *source, unsigned int page, unsigned int nr_pages)
 {
 	td_populate_prepare(populate, td, source, page, nr_pages);
 	tdx_task_start(&populate->task, "populate", td_populate_fn, populate);

@@ -5,11 +5,11 @@
  */
 #include "tdx_init_mem.h"
 
-#define TD_PLAIN_SLOT	(TD_SLOT + 1)
-#define TD_PLAIN_GPA	(TD_GPA + 0x10000000)
-#define TD_NO_SLOT_GPA	(TD_GPA + 0x20000000)
-#define TD_SHARED_PAGE	3
-#define TD_SHARED_GPA	(TD_GPA + TD_SHARED_PAGE * (u64)PAGE_SIZE)
+#define TD_PLAIN_SLOT (TD_SLOT + 1)
+#define TD_PLAIN_GPA (TD_GPA + 0x10000000)
+#define TD_NO_SLOT_GPA (TD_GPA + 0x20000000)
+#define TD_SHARED_PAGE 3
+#define TD_SHARED_GPA (TD_GPA + TD_SHARED_PAGE * (u64)PAGE_SIZE)
 
 enum source {
 	SOURCE_GOOD,
@@ -42,11 +42,11 @@ FIXTURE_VARIANT(refused)
 };
 
 /* A range is refused as a whole, before anything is added. */
-#define RULE(_name)		FIXTURE_VARIANT_ADD(refused, _name)
-#define ALWAYS			TDX_ERRNO
-#define SINCE			TDX_ERRNO_SINCE
-#define SHARED			VM_TDX_SHARED_BIT
-#define PAGES(_bytes)		((_bytes) >> 12)
+#define RULE(_name) FIXTURE_VARIANT_ADD(refused, _name)
+#define ALWAYS TDX_ERRNO
+#define SINCE TDX_ERRNO_SINCE
+#define SHARED VM_TDX_SHARED_BIT
+#define PAGES(_bytes) ((_bytes) >> 12)
 
 RULE(gpa_unaligned) { TD_GPA + 0x800, 1, SOURCE_GOOD, 0, { ALWAYS(EINVAL) } };
 RULE(gpa_shared) { TD_GPA | SHARED, 1, SOURCE_GOOD, 0, { ALWAYS(EINVAL) } };
@@ -58,13 +58,13 @@ RULE(gpa_just_above_slot) { TD_GPA + TD_SIZE, 1, SOURCE_GOOD, 0, { ALWAYS(EINVAL
 RULE(slot_without_gmem) { TD_PLAIN_GPA, 1, SOURCE_GOOD, 0, { ALWAYS(EINVAL) } };
 RULE(page_with_shared_attribute) { TD_SHARED_GPA, 1, SOURCE_GOOD, 0, { ALWAYS(EINVAL) } };
 RULE(range_ends_in_shared_half) { SHARED - PAGE_SIZE, 2, SOURCE_GOOD, 0, { ALWAYS(EINVAL) } };
-RULE(range_starts_in_shared_half) {
-	2 * SHARED - PAGE_SIZE, 2, SOURCE_GOOD, 0, { ALWAYS(EINVAL) }
-};
+RULE(range_starts_in_shared_half) { 2 * SHARED - PAGE_SIZE, 2, SOURCE_GOOD, 0, { ALWAYS(EINVAL) } };
 
-RULE(range_spans_shared_half) {
-	SHARED - PAGE_SIZE, PAGES(SHARED) + 2, SOURCE_GOOD, 0, { ALWAYS(EINVAL) }
-};
+RULE(range_spans_shared_half) { SHARED - PAGE_SIZE,
+				PAGES(SHARED) + 2,
+				SOURCE_GOOD,
+				0,
+				{ ALWAYS(EINVAL) } };
 
 RULE(range_wraps_to_zero) { -(u64)PAGE_SIZE, 1, SOURCE_GOOD, 0, { ALWAYS(EINVAL) } };
 RULE(range_wraps_around) { TD_GPA, PAGES(-TD_GPA) + 1, SOURCE_GOOD, 0, { ALWAYS(EINVAL) } };
@@ -75,9 +75,11 @@ RULE(flag_1_unknown) { TD_GPA, 1, SOURCE_GOOD, BIT(1), { ALWAYS(EINVAL) } };
 RULE(flag_31_unknown) { TD_GPA, 1, SOURCE_GOOD, BIT(31), { ALWAYS(EINVAL) } };
 RULE(source_unaligned) { TD_GPA, 1, SOURCE_UNALIGNED, 0, { ALWAYS(EINVAL) } };
 /* Until 6.19 zero went to get_user_pages() like any other address. */
-RULE(source_zero) {
-	TD_GPA, 1, SOURCE_ZERO, 0, { ALWAYS(EFAULT), SINCE(7, 0, EOPNOTSUPP), SINCE(7, 3, EINVAL) }
-};
+RULE(source_zero) { TD_GPA,
+		    1,
+		    SOURCE_ZERO,
+		    0,
+		    { ALWAYS(EFAULT), SINCE(7, 0, EOPNOTSUPP), SINCE(7, 3, EINVAL) } };
 
 RULE(source_unmapped) { TD_GPA, 1, SOURCE_UNMAPPED, 0, { ALWAYS(EFAULT) } };
 RULE(source_prot_none) { TD_GPA, 1, SOURCE_PROT_NONE, 0, { ALWAYS(EFAULT) } };
@@ -90,8 +92,8 @@ FIXTURE_SETUP(refused)
 	td_create(&r->td);
 
 	r->plain = td_mmap(PAGE_SIZE);
-	vm_set_user_memory_region2(r->td.vm, TD_PLAIN_SLOT, 0, TD_PLAIN_GPA, PAGE_SIZE,
-				   r->plain, 0, 0);
+	vm_set_user_memory_region2(r->td.vm, TD_PLAIN_SLOT, 0, TD_PLAIN_GPA, PAGE_SIZE, r->plain, 0,
+				   0);
 	vm_mem_set_private(r->td.vm, TD_PLAIN_GPA, PAGE_SIZE);
 	vm_mem_set_shared(r->td.vm, TD_SHARED_GPA, PAGE_SIZE);
 
@@ -140,18 +142,20 @@ TD_TEST_F(refused, region_untouched)
 	err = r ? errno : 0;
 
 	EXPECT_TRUE(tdx_errno_allows(variant->errs, err) &&
-		    !memcmp(&region, &before, sizeof(region))) {
+		    !memcmp(&region, &before, sizeof(region)))
+	{
 		TH_LOG("INIT_MEM_REGION(source=0x%llx, gpa=0x%llx, nr_pages=0x%llx, flags=0x%x)",
 		       before.source_addr, before.gpa, before.nr_pages, variant->flags);
 		TH_LOG("  want %s, region untouched",
 		       tdx_errno_name(tdx_errno_wanted(variant->errs)));
 		TH_LOG("  got  %s, source=0x%llx, gpa=0x%llx, nr_pages=0x%llx: %lld pages added",
-		       tdx_errno_name(err), region.source_addr, region.gpa,
-		       region.nr_pages, before.nr_pages - region.nr_pages);
+		       tdx_errno_name(err), region.source_addr, region.gpa, region.nr_pages,
+		       before.nr_pages - region.nr_pages);
 	}
 
 	EXPECT_FALSE(vm_tdx_is_dead(td->vm));
-	EXPECT_EQ(TD_PAGE_WAS_EMPTY, td_probe(td, 0)) {
+	EXPECT_EQ(TD_PAGE_WAS_EMPTY, td_probe(td, 0))
+	{
 		TH_LOG("page 0 was added by a refused call");
 	}
 }
@@ -276,7 +280,8 @@ TD_TEST_F(order, progress_unwritable_fails)
 
 /* Pages, slots and attributes: what a range may be made of. */
 static const struct tdx_errno twice_errno[TDX_ERRNO_MAX] = {
-	ALWAYS(EEXIST), SINCE(7, 0, EIO),
+	ALWAYS(EEXIST),
+	SINCE(7, 0, EIO),
 };
 
 TD_TEST_F(order, page_twice_fails)
@@ -285,7 +290,8 @@ TD_TEST_F(order, page_twice_fails)
 
 	ASSERT_EQ(0, td_add(&self->td, 0, 1));
 	r = td_add(&self->td, 0, 1);
-	EXPECT_TRUE(tdx_errno_allows(twice_errno, -r)) {
+	EXPECT_TRUE(tdx_errno_allows(twice_errno, -r))
+	{
 		TH_LOG("second INIT_MEM_REGION of a page: want %s, got %s",
 		       tdx_errno_name(tdx_errno_wanted(twice_errno)), tdx_errno_name(r));
 	}
@@ -314,7 +320,8 @@ TD_TEST_F(order, page_after_conversion)
 	vm_mem_set_private(self->td.vm, TD_GPA, PAGE_SIZE);
 
 	r = td_add(&self->td, 0, 1);
-	EXPECT_TRUE(tdx_errno_allows(errs, -r)) {
+	EXPECT_TRUE(tdx_errno_allows(errs, -r))
+	{
 		TH_LOG("INIT_MEM_REGION after shared and private again: want %s, got %s",
 		       tdx_errno_name(tdx_errno_wanted(errs)), tdx_errno_name(r));
 	}

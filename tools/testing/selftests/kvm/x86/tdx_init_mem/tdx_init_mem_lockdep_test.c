@@ -8,7 +8,7 @@
 #include "tdx_init_mem.h"
 #include "tdx/tdx_lock_trace.h"
 
-#define INVALIDATE_LOCK	"mapping.invalidate_lock"
+#define INVALIDATE_LOCK "mapping.invalidate_lock"
 
 /* The audit itself. */
 FIXTURE(judge) {};
@@ -34,10 +34,12 @@ TD_TEST_F(judge, recognises_planted_reports)
 	for (i = 0; (line = tdx_audit_example(i)); i++) {
 		ASSERT_TRUE(tdx_audit_plant(line));
 		tdx_audit_scan(&report);
-		EXPECT_EQ(1, report.planted) {
+		EXPECT_EQ(1, report.planted)
+		{
 			TH_LOG("a report was not recognised: %s", line);
 		}
-		EXPECT_EQ(0, report.findings) {
+		EXPECT_EQ(0, report.findings)
+		{
 			TH_LOG("a planted line was taken for real: %s", report.first);
 		}
 	}
@@ -83,8 +85,7 @@ FIXTURE_TEARDOWN(mode)
 }
 
 /* How often @trace shows the lock in one mode with @function on the stack. */
-static unsigned int mode_count(const struct tdx_lock_trace *trace, bool read,
-			       const char *function)
+static unsigned int mode_count(const struct tdx_lock_trace *trace, bool read, const char *function)
 {
 	unsigned int i, count = 0;
 
@@ -105,7 +106,7 @@ static void mode_print(const struct tdx_lock_trace *trace)
 	for (i = 0; i < trace->nr_events; i++) {
 		char stack[sizeof(trace->events[i].stack)], *frame, *rest = stack;
 
-		strcpy(stack, trace->events[i].stack);
+		memcpy(stack, trace->events[i].stack, sizeof(stack));
 		printf("# %s %s by", INVALIDATE_LOCK,
 		       trace->events[i].read ? "shared" : "exclusive");
 		while ((frame = strsep(&rest, "\n"))) {
@@ -133,17 +134,20 @@ TD_TEST_F(mode, of_populate_is_as_promised)
 	mode_print(trace);
 
 	/* In every kernel populate takes it somewhere, or the trace is blind. */
-	EXPECT_LT(0, mode_count_gmem(trace)) {
+	EXPECT_LT(0, mode_count_gmem(trace))
+	{
 		TH_LOG("populate took no invalidate lock of guest_memfd");
 	}
 
 	if (!tdx_host_is_decoupled())
 		return;
 
-	EXPECT_LT(0, mode_count(trace, true, "kvm_gmem_get_pfn")) {
+	EXPECT_LT(0, mode_count(trace, true, "kvm_gmem_get_pfn"))
+	{
 		TH_LOG("populate did not get its page by kvm_gmem_get_pfn(), lock shared");
 	}
-	EXPECT_EQ(0, mode_count(trace, false, "kvm_vcpu_ioctl")) {
+	EXPECT_EQ(0, mode_count(trace, false, "kvm_vcpu_ioctl"))
+	{
 		TH_LOG("a decoupled populate took the invalidate lock exclusive");
 	}
 }
@@ -159,7 +163,8 @@ TD_TEST_F(mode, of_get_pfn_is_as_promised)
 
 	vm_tdx_finalize(self->td.vm);
 	tdx_lock_trace_start(INVALIDATE_LOCK, gettid());
-	EXPECT_EQ(0, __vcpu_ioctl(self->td.vcpu, KVM_PRE_FAULT_MEMORY, &range)) {
+	EXPECT_EQ(0, __vcpu_ioctl(self->td.vcpu, KVM_PRE_FAULT_MEMORY, &range))
+	{
 		TH_LOG("KVM_PRE_FAULT_MEMORY: %s", tdx_errno_name(errno));
 	}
 	tdx_lock_trace_stop(trace);
@@ -167,7 +172,8 @@ TD_TEST_F(mode, of_get_pfn_is_as_promised)
 
 	EXPECT_EQ(0, mode_count(trace, false, "kvm_gmem_get_pfn"));
 	if (tdx_host_has_shared_lock()) {
-		EXPECT_LT(0, mode_count(trace, true, "kvm_gmem_get_pfn")) {
+		EXPECT_LT(0, mode_count(trace, true, "kvm_gmem_get_pfn"))
+		{
 			TH_LOG("kvm_gmem_get_pfn() did not take the invalidate lock shared");
 		}
 	}
@@ -211,8 +217,8 @@ FIXTURE_SETUP(order)
 
 	td_create(&o->td);
 	o->lender = vm_create_barebones();
-	o->gmem = __vm_create_guest_memfd(o->lender, TD_SIZE, GUEST_MEMFD_FLAG_MMAP |
-					     GUEST_MEMFD_FLAG_INIT_SHARED);
+	o->gmem = __vm_create_guest_memfd(o->lender, TD_SIZE,
+					  GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
 	if (o->gmem < 0)
 		SKIP(goto out, "guest_memfd cannot be mapped in this kernel");
 
@@ -269,7 +275,8 @@ TD_TEST_F(order, fault_takes_lock_as_promised)
 
 	EXPECT_EQ(0, mode_count(trace, false, "kvm_gmem"));
 	if (tdx_host_has_shared_lock()) {
-		EXPECT_LT(0, mode_count(trace, true, "kvm_gmem_fault")) {
+		EXPECT_LT(0, mode_count(trace, true, "kvm_gmem_fault"))
+		{
 			TH_LOG("the user fault did not take the invalidate lock shared");
 		}
 	}
@@ -301,8 +308,7 @@ TD_TEST_F(order, source_punched_before_populate_ok)
 	struct order *o = &self->o;
 
 	order_touch(o, 0);
-	ASSERT_EQ(0, fallocate(o->gmem, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0,
-			       PAGE_SIZE));
+	ASSERT_EQ(0, fallocate(o->gmem, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, PAGE_SIZE));
 	EXPECT_EQ(0, order_add(o, 0));
 	td_complete(_metadata, &o->td);
 }

@@ -3,8 +3,7 @@
  * Ends each program, to be included last: the last case, which catches what a
  * case that died left in the kernel log, and main().
  */
-FIXTURE(audit) {
-};
+FIXTURE(audit) {};
 
 FIXTURE_SETUP(audit)
 {

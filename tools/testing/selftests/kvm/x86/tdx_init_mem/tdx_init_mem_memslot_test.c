@@ -7,13 +7,13 @@
  */
 #include "tdx_init_mem.h"
 
-#define OTHER_SLOT	(TD_SLOT + 1)
-#define OTHER_GPA	(TD_GPA + 0x10000000)
-#define OTHER_MOVED_GPA	(TD_GPA + 0x20000000)
+#define OTHER_SLOT (TD_SLOT + 1)
+#define OTHER_GPA (TD_GPA + 0x10000000)
+#define OTHER_MOVED_GPA (TD_GPA + 0x20000000)
 
 /* The populated range, with the page at which it can be parked. */
-#define POPULATED	8
-#define PARKED_AT	3
+#define POPULATED 8
+#define PARKED_AT 3
 
 struct slots {
 	struct td td;
@@ -25,7 +25,12 @@ struct slots {
 };
 
 /* What a change does to the slot being populated. */
-enum slot_fate { SLOT_STAYS, SLOT_GOES, SLOT_RETURNS, SLOT_LOSES_FILE };
+enum slot_fate {
+	SLOT_STAYS,
+	SLOT_GOES,
+	SLOT_RETURNS,
+	SLOT_LOSES_FILE
+};
 
 static int change_delete(void *arg)
 {
@@ -44,8 +49,10 @@ static int change_recreate(void *arg)
 /* KVM_SET_USER_MEMORY_REGION2 for the populated slot with one thing changed. */
 static int change_slot(struct slots *s, u32 flags, u64 gpa)
 {
-	return __vm_set_user_memory_region2(s->td.vm, TD_SLOT, flags, gpa, TD_SIZE,
-					    s->td.shared, s->td.gmem, 0) ? -errno : 0;
+	return __vm_set_user_memory_region2(s->td.vm, TD_SLOT, flags, gpa, TD_SIZE, s->td.shared,
+					    s->td.gmem, 0) ?
+		       -errno :
+		       0;
 }
 
 static int change_move(void *arg)
@@ -73,16 +80,20 @@ static int change_close_gmem(void *arg)
 
 static int other_set(struct slots *s, u32 flags, u64 gpa, u64 size)
 {
-	return __vm_set_user_memory_region2(s->td.vm, OTHER_SLOT, flags, gpa, size,
-					    s->other, 0, 0) ? -errno : 0;
+	return __vm_set_user_memory_region2(s->td.vm, OTHER_SLOT, flags, gpa, size, s->other, 0,
+					    0) ?
+		       -errno :
+		       0;
 }
 
 static int change_other_create(void *arg)
 {
 	struct slots *s = arg;
 
-	return __vm_set_user_memory_region2(s->td.vm, OTHER_SLOT + 1, 0, OTHER_MOVED_GPA,
-					    TD_SIZE, s->other, 0, 0) ? -errno : 0;
+	return __vm_set_user_memory_region2(s->td.vm, OTHER_SLOT + 1, 0, OTHER_MOVED_GPA, TD_SIZE,
+					    s->other, 0, 0) ?
+		       -errno :
+		       0;
 }
 
 static int change_other_delete(void *arg)
@@ -149,7 +160,8 @@ static void expect_populate(struct __test_metadata *_metadata, struct td_populat
 	const struct kvm_tdx_init_mem_region *region = &populate->region;
 	u64 left = region->nr_pages;
 
-	EXPECT_TRUE(!result ? !left : result == fate_errno(fate) && left) {
+	EXPECT_TRUE(!result ? !left : result == fate_errno(fate) && left)
+	{
 		TH_LOG("populate: want success or %s, got %s with %lu pages left",
 		       tdx_errno_name(fate_errno(fate)), tdx_errno_name(result), left);
 	}
@@ -157,14 +169,14 @@ static void expect_populate(struct __test_metadata *_metadata, struct td_populat
 }
 
 /* The slot is in the state that the change implies; then complete the TD. */
-static void expect_slot(struct __test_metadata *_metadata, struct slots *s,
-			enum slot_fate fate)
+static void expect_slot(struct __test_metadata *_metadata, struct slots *s, enum slot_fate fate)
 {
 	unsigned int page;
 
 	if (fate == SLOT_STAYS) {
 		for (page = 0; page < POPULATED; page++) {
-			EXPECT_EQ(TD_PAGE_WAS_MAPPED, td_probe(&s->td, page)) {
+			EXPECT_EQ(TD_PAGE_WAS_MAPPED, td_probe(&s->td, page))
+			{
 				TH_LOG("page %u is not mapped", page);
 			}
 		}
@@ -206,12 +218,14 @@ static int slot_bind(struct td *td, int gmem, u64 offset)
 TD_TEST_F(slot, binding_overlap_fails)
 {
 	static const struct tdx_errno errs[TDX_ERRNO_MAX] = {
-		TDX_ERRNO(EINVAL), TDX_ERRNO_SINCE(7, 2, EEXIST),
+		TDX_ERRNO(EINVAL),
+		TDX_ERRNO_SINCE(7, 2, EEXIST),
 	};
 	struct td *td = &self->s.td;
 	int r = slot_bind(td, td->gmem, 0);
 
-	EXPECT_TRUE(r && tdx_errno_allows(errs, errno)) {
+	EXPECT_TRUE(r && tdx_errno_allows(errs, errno))
+	{
 		TH_LOG("binding pages of a guest_memfd twice: want %s, got %s",
 		       tdx_errno_name(tdx_errno_wanted(errs)), tdx_errno_name(r ? errno : 0));
 	}
@@ -274,7 +288,7 @@ FIXTURE_VARIANT(change)
 	enum slot_fate fate;
 };
 
-#define CHANGE(_name)	FIXTURE_VARIANT_ADD(change, _name)
+#define CHANGE(_name) FIXTURE_VARIANT_ADD(change, _name)
 
 CHANGE(slot_deleted) { change_delete, 0, SLOT_GOES };
 CHANGE(slot_recreated) { change_recreate, 0, SLOT_RETURNS };
@@ -322,7 +336,8 @@ TD_TEST_F(change, while_parked_completes_after_release)
 
 	expect_populate(_metadata, &s->populate, result, variant->fate);
 	if (state == TDX_TASK_DONE && variant->fate != SLOT_RETURNS) {
-		EXPECT_EQ(fate_errno(variant->fate), result) {
+		EXPECT_EQ(fate_errno(variant->fate), result)
+		{
 			TH_LOG("the change was complete before populate went on");
 		}
 	}

@@ -8,8 +8,8 @@
 
 #include "tdx_init_mem.h"
 
-#define POPULATED	5
-#define STOPPED_AT	2
+#define POPULATED 5
+#define STOPPED_AT 2
 
 FIXTURE(progress)
 {
@@ -44,7 +44,8 @@ static void expect_progress(struct __test_metadata *_metadata,
 			    unsigned int done)
 {
 	EXPECT_TRUE(region->source_addr == (uintptr_t)source + done * (u64)PAGE_SIZE &&
-		    region->gpa == td_gpa(done) && region->nr_pages == POPULATED - done) {
+		    region->gpa == td_gpa(done) && region->nr_pages == POPULATED - done)
+	{
 		TH_LOG("  want %u pages done, %u left", done, POPULATED - done);
 		TH_LOG("  got  source + 0x%llx, gpa + 0x%llx, %llu left",
 		       region->source_addr - (uintptr_t)source, region->gpa - TD_GPA,
@@ -58,7 +59,8 @@ static void expect_resumes(struct __test_metadata *_metadata, struct td *td,
 {
 	unsigned int page;
 
-	EXPECT_EQ(0, __vm_tdx_init_mem_region(td->vcpu, region, flags)) {
+	EXPECT_EQ(0, __vm_tdx_init_mem_region(td->vcpu, region, flags))
+	{
 		TH_LOG("resuming failed with %s at page %llu: was it added before?",
 		       tdx_errno_name(errno), POPULATED - region->nr_pages);
 	}
@@ -68,7 +70,8 @@ static void expect_resumes(struct __test_metadata *_metadata, struct td *td,
 		enum td_page want = page < POPULATED ? TD_PAGE_WAS_MAPPED : TD_PAGE_WAS_EMPTY;
 		enum td_page got = td_probe(td, page);
 
-		EXPECT_EQ(want, got) {
+		EXPECT_EQ(want, got)
+		{
 			TH_LOG("page %u: want %s, got %s", page, td_page_name(want),
 			       td_page_name(got));
 		}
@@ -153,9 +156,9 @@ TD_TEST_F(progress, signal_in_the_middle_resumes)
 
 	/* Whether the page in hand is still added is up to the kernel. */
 	done = POPULATED - region->nr_pages;
-	EXPECT_TRUE(done == STOPPED_AT || done == STOPPED_AT + 1) {
-		TH_LOG("signal while page %u is waited for: got %u pages done", STOPPED_AT,
-		       done);
+	EXPECT_TRUE(done == STOPPED_AT || done == STOPPED_AT + 1)
+	{
+		TH_LOG("signal while page %u is waited for: got %u pages done", STOPPED_AT, done);
 	}
 	expect_progress(_metadata, region, source, done);
 	expect_resumes(_metadata, &self->td, region, source, variant->flags);
@@ -180,8 +183,7 @@ TD_TEST_F(progress, signal_before_first_page_resumes)
 	EXPECT_EQ(-EINTR, signal_populate(_metadata, populate, &self->park));
 
 	expect_progress(_metadata, populate->argument, self->td.source, 0);
-	expect_resumes(_metadata, &self->td, populate->argument, self->td.source,
-		       variant->flags);
+	expect_resumes(_metadata, &self->td, populate->argument, self->td.source, variant->flags);
 }
 
 #include "tdx_init_mem_main.h"

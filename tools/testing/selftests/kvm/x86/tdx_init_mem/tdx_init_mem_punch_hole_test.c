@@ -24,8 +24,8 @@ FIXTURE_TEARDOWN(hole)
 }
 
 /* Pages of [first, first + nr) were punched, all others are mapped. */
-static void hole_expect(struct __test_metadata *_metadata, struct td *td,
-			unsigned int first, unsigned int nr)
+static void hole_expect(struct __test_metadata *_metadata, struct td *td, unsigned int first,
+			unsigned int nr)
 {
 	unsigned int page;
 
@@ -34,9 +34,10 @@ static void hole_expect(struct __test_metadata *_metadata, struct td *td,
 		enum td_page want = punched ? TD_PAGE_WAS_EMPTY : TD_PAGE_WAS_MAPPED;
 		enum td_page got = td_probe(td, page);
 
-		EXPECT_EQ(want, got) {
-			TH_LOG("page %u after a hole at %u+%u: want %s, got %s", page, first,
-			       nr, td_page_name(want), td_page_name(got));
+		EXPECT_EQ(want, got)
+		{
+			TH_LOG("page %u after a hole at %u+%u: want %s, got %s", page, first, nr,
+			       td_page_name(want), td_page_name(got));
 		}
 	}
 }
@@ -87,9 +88,9 @@ TD_TEST_F(hole, after_finalize_ok)
  * Whether the hole waits too depends on the kernel and is reported; a
  * decoupled kernel must let it pass.
  */
-#define PARKED_FIRST	4
-#define PARKED_PAGES	4
-#define PARKED_AT	5
+#define PARKED_FIRST 4
+#define PARKED_PAGES 4
+#define PARKED_AT 5
 
 FIXTURE(parked)
 {
@@ -105,7 +106,7 @@ FIXTURE_VARIANT(parked)
 	unsigned int nr;
 };
 
-#define HOLE(_name)	FIXTURE_VARIANT_ADD(parked, _name)
+#define HOLE(_name) FIXTURE_VARIANT_ADD(parked, _name)
 
 HOLE(hole_at_same_page) { PARKED_AT, 1 };
 HOLE(hole_at_same_range) { PARKED_FIRST, PARKED_PAGES };
@@ -151,8 +152,8 @@ static bool parked_is_never_added(unsigned int page)
 	return page >= PARKED_FIRST + PARKED_PAGES && page < 12;
 }
 
-static void parked_expect(struct __test_metadata *_metadata, struct td *td,
-			  const struct hole *hole, bool hole_was_first)
+static void parked_expect(struct __test_metadata *_metadata, struct td *td, const struct hole *hole,
+			  bool hole_was_first)
 {
 	unsigned int page;
 
@@ -165,11 +166,12 @@ static void parked_expect(struct __test_metadata *_metadata, struct td *td,
 		if (parked_is_never_added(page) || (punched && !later))
 			want = TD_PAGE_WAS_EMPTY;
 		else if (punched && !hole_was_first && got != TD_PAGE_BROKEN)
-			want = got;	/* the two came in either order */
+			want = got; /* the two came in either order */
 
-		EXPECT_EQ(want, got) {
-			TH_LOG("page %u after a hole at %u+%u: want %s, got %s", page,
-			       hole->first, hole->nr, td_page_name(want), td_page_name(got));
+		EXPECT_EQ(want, got)
+		{
+			TH_LOG("page %u after a hole at %u+%u: want %s, got %s", page, hole->first,
+			       hole->nr, td_page_name(want), td_page_name(got));
 		}
 	}
 }
@@ -182,13 +184,13 @@ TD_TEST_F(parked, completes_after_release)
 	ASSERT_EQ(0, td_add(&self->td, 0, PARKED_FIRST));
 	ASSERT_EQ(0, td_add(&self->td, 12, 4));
 
-	td_populate_start(&self->populate, &self->td, self->park.mem, PARKED_FIRST,
-			  PARKED_PAGES);
+	td_populate_start(&self->populate, &self->td, self->park.mem, PARKED_FIRST, PARKED_PAGES);
 	ASSERT_TRUE(tdx_park_wait(&self->park));
 
 	tdx_task_start(&self->hole, "hole", hole_fn, &hole);
 	if (tdx_host_is_decoupled()) {
-		EXPECT_TRUE(tdx_task_wait(&self->hole)) {
+		EXPECT_TRUE(tdx_task_wait(&self->hole))
+		{
 			TH_LOG("a hole must not wait for the source page of populate");
 		}
 	}
@@ -208,7 +210,7 @@ TD_TEST_F(parked, completes_after_release)
  * Both at full speed.  Each round adds all pages one by one while a hole is
  * punched; from what the adds answered follows what must be mapped.
  */
-#define STORM_ROUNDS	24
+#define STORM_ROUNDS 24
 
 struct storm {
 	struct td td;
@@ -263,8 +265,8 @@ static int storm_add_each(void *arg)
 	return 0;
 }
 
-static void storm_check_round(struct __test_metadata *_metadata, struct storm *s,
-			      bool mapped, unsigned int first, unsigned int nr)
+static void storm_check_round(struct __test_metadata *_metadata, struct storm *s, bool mapped,
+			      unsigned int first, unsigned int nr)
 {
 	unsigned int page;
 
@@ -275,18 +277,20 @@ static void storm_check_round(struct __test_metadata *_metadata, struct storm *s
 		enum td_page got = td_probe(&s->td, page);
 		bool sane = said_mapped ? mapped : !s->results[page] && (!mapped || punched);
 
-		EXPECT_TRUE(sane) {
+		EXPECT_TRUE(sane)
+		{
 			TH_LOG("page %u, %s, hole at %u+%u: add returned %s", page,
 			       mapped ? "mapped" : "empty", first, nr,
 			       tdx_errno_name(s->results[page]));
 		}
 
 		if (punched && said_mapped)
-			want = TD_PAGE_WAS_EMPTY;	/* the hole came last */
+			want = TD_PAGE_WAS_EMPTY; /* the hole came last */
 		else if (punched && !mapped && got != TD_PAGE_BROKEN)
-			want = got;			/* the two came in either order */
+			want = got; /* the two came in either order */
 
-		EXPECT_EQ(want, got) {
+		EXPECT_EQ(want, got)
+		{
 			TH_LOG("page %u, was %s, hole at %u+%u, add returned %s: want %s, got %s",
 			       page, mapped ? "mapped" : "empty", first, nr,
 			       tdx_errno_name(s->results[page]), td_page_name(want),
@@ -318,7 +322,7 @@ TD_TEST_F(storm, page_is_mapped_iff_added_last)
 	td_complete(_metadata, &s->td);
 }
 
-#define STORM_ADDS	48
+#define STORM_ADDS 48
 
 static bool storm_stopped(struct storm *s)
 {

@@ -16,14 +16,14 @@
  * It is counted as planted, never as a finding; the judge of the console
  * ignores exactly these lines.
  */
-#define TDX_AUDIT_PLANTED	"tdx_init_mem planted:"
+#define TDX_AUDIT_PLANTED "tdx_init_mem planted:"
 
 struct tdx_audit_report {
 	unsigned int findings;
 	unsigned int planted;
 	bool readable;
-	int debug_locks;	/* 1 alive, 0 lockdep gave up, -1 no lockdep */
-	char first[256];	/* the first line found */
+	int debug_locks; /* 1 alive, 0 lockdep gave up, -1 no lockdep */
+	char first[256]; /* the first line found */
 };
 
 void tdx_audit_begin(void);

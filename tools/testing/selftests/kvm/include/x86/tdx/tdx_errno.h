@@ -20,12 +20,13 @@ struct tdx_errno {
 };
 
 /* Success as a member of a list; zero ends the list. */
-#define TDX_NO_ERROR		(-1)
+#define TDX_NO_ERROR (-1)
 
-#define TDX_ERRNO_MAX		3
-#define TDX_ERRNO(_err)		{ 0, _err }
-#define TDX_ERRNO_SINCE(_major, _minor, _err) \
-	{ TDX_KERNEL(_major, _minor), _err }
+#define TDX_ERRNO_MAX 3
+/* clang-format off */
+#define TDX_ERRNO(_err) { 0, _err }
+#define TDX_ERRNO_SINCE(_major, _minor, _err) { TDX_KERNEL(_major, _minor), _err }
+/* clang-format on */
 
 /* The errno of the running kernel, 0 for success. */
 int tdx_errno_wanted(const struct tdx_errno *errs);

@@ -12,9 +12,9 @@
 #include <sys/types.h>
 
 struct tdx_lock_event {
-	bool read;		/* shared, else exclusive */
+	bool read; /* shared, else exclusive */
 	bool try;
-	char stack[2048];	/* innermost function first, one a line */
+	char stack[2048]; /* innermost function first, one a line */
 };
 
 struct tdx_lock_trace {

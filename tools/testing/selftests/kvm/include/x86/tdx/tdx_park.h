@@ -15,10 +15,10 @@
 
 struct tdx_park {
 	int uffd;
-	void *mem;		/* filled with a pattern, but for one page */
+	void *mem; /* filled with a pattern, but for one page */
 	size_t size;
-	void *page;		/* the missing page */
-	void *content;		/* what it will contain, by default the pattern */
+	void *page;    /* the missing page */
+	void *content; /* what it will contain, by default the pattern */
 	bool released;
 };
 

@@ -29,13 +29,12 @@ struct tdx_task {
 
 enum tdx_task_state {
 	TDX_TASK_DONE,
-	TDX_TASK_BLOCKED,	/* asleep in the kernel, and staying so */
-	TDX_TASK_BUSY,		/* neither before the deadline */
+	TDX_TASK_BLOCKED, /* asleep in the kernel, and staying so */
+	TDX_TASK_BUSY,	  /* neither before the deadline */
 };
 
 /* Returns once the thread exists and is about to call @fn. */
-void tdx_task_start(struct tdx_task *task, const char *name,
-		    int (*fn)(void *arg), void *arg);
+void tdx_task_start(struct tdx_task *task, const char *name, int (*fn)(void *arg), void *arg);
 
 /* Poll until the task is done or visibly stays blocked. */
 enum tdx_task_state tdx_task_settle(struct tdx_task *task);

@@ -16,8 +16,8 @@
 #include "kvm_util.h"
 
 /* Width of guest physical addresses; the topmost bit is the shared bit. */
-#define VM_TDX_GPAW		48
-#define VM_TDX_SHARED_BIT	BIT_ULL(VM_TDX_GPAW - 1)
+#define VM_TDX_GPAW 48
+#define VM_TDX_SHARED_BIT BIT_ULL(VM_TDX_GPAW - 1)
 
 /* True if /dev/kvm can create TDs; never exits, never prints. */
 bool is_tdx_enabled(void);
@@ -51,10 +51,9 @@ void vm_tdx_init_vcpu(struct kvm_vcpu *vcpu);
 struct kvm_vcpu *vm_tdx_vcpu_add(struct kvm_vm *vm, u32 id);
 
 /* KVM writes the progress back to @region, also on failure. */
-int __vm_tdx_init_mem_region(struct kvm_vcpu *vcpu,
-			     struct kvm_tdx_init_mem_region *region, u32 flags);
-void vm_tdx_init_mem_region(struct kvm_vcpu *vcpu, void *source, u64 gpa,
-			    u64 nr_pages, u32 flags);
+int __vm_tdx_init_mem_region(struct kvm_vcpu *vcpu, struct kvm_tdx_init_mem_region *region,
+			     u32 flags);
+void vm_tdx_init_mem_region(struct kvm_vcpu *vcpu, void *source, u64 gpa, u64 nr_pages, u32 flags);
 
 int __vm_tdx_finalize(struct kvm_vm *vm);
 void vm_tdx_finalize(struct kvm_vm *vm);

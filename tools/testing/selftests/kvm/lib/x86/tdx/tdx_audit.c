@@ -14,7 +14,7 @@
 #include "tdx/tdx_audit.h"
 
 /* The kernel hands out one record per read; longer ones do not exist. */
-#define KMSG_RECORD_MAX		8192
+#define KMSG_RECORD_MAX 8192
 
 static int audit_kmsg = -1;
 
@@ -122,8 +122,7 @@ void tdx_audit_begin(void)
 {
 	audit_kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (audit_kmsg < 0 || lseek(audit_kmsg, 0, SEEK_END) < 0)
-		printf("# audit: /dev/kmsg: %s: the kernel log is not audited\n",
-		       strerror(errno));
+		printf("# audit: /dev/kmsg: %s: the kernel log is not audited\n", strerror(errno));
 }
 
 void tdx_audit_scan(struct tdx_audit_report *report)

@@ -35,7 +35,7 @@ bool tdx_errno_allows(const struct tdx_errno *errs, int err)
 
 const char *tdx_errno_name(int err)
 {
-	static const char * const names[] = {
+	static const char *const names[] = {
 		[0] = "success",
 		[E2BIG] = "E2BIG",
 		[EAGAIN] = "EAGAIN",

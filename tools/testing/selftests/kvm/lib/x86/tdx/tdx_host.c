@@ -12,7 +12,7 @@
 #include "tdx/tdx_host.h"
 #include "tdx/tdx_util.h"
 
-#define TDX_DEADLINE_MS		10000
+#define TDX_DEADLINE_MS 10000
 
 bool tdx_host_is_emulated(void)
 {
@@ -24,8 +24,7 @@ bool tdx_host_is_emulated(void)
 	memcpy(signature + 4, &ecx, 4);
 	memcpy(signature + 8, &edx, 4);
 
-	return eax >= TDX_EMULATOR_LEAF &&
-	       !memcmp(signature, "TDXINITMEMUL", sizeof(signature));
+	return eax >= TDX_EMULATOR_LEAF && !memcmp(signature, "TDXINITMEMUL", sizeof(signature));
 }
 
 static u32 tdx_host_model_version(void)
@@ -70,8 +69,8 @@ const char *tdx_host_lacks(void)
 	types = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_VM_TYPES);
 	close(fd);
 	if (!is_tdx_enabled()) {
-		snprintf(reason, sizeof(reason), "VM types 0x%x lack TDX (bit %d)",
-			 types, KVM_X86_TDX_VM);
+		snprintf(reason, sizeof(reason), "VM types 0x%x lack TDX (bit %d)", types,
+			 KVM_X86_TDX_VM);
 		return reason;
 	}
 

@@ -11,9 +11,9 @@
 #include "tdx/tdx_audit.h"
 #include "tdx/tdx_lock_trace.h"
 
-#define TRACEFS		"/sys/kernel/tracing"
-#define INSTANCE	TRACEFS "/instances/tdx_init_mem"
-#define EVENT		"events/lock/lock_acquire"
+#define TRACEFS "/sys/kernel/tracing"
+#define INSTANCE TRACEFS "/instances/tdx_init_mem"
+#define EVENT "events/lock/lock_acquire"
 
 const char *tdx_lock_trace_lacks(void)
 {
@@ -43,8 +43,8 @@ void tdx_lock_trace_start(const char *name, pid_t tid)
 {
 	char text[128];
 
-	TEST_ASSERT(!mkdir(INSTANCE, 0700) || errno == EEXIST,
-		    "mkdir(" INSTANCE "): errno %d", errno);
+	TEST_ASSERT(!mkdir(INSTANCE, 0700) || errno == EEXIST, "mkdir(" INSTANCE "): errno %d",
+		    errno);
 
 	trace_write(EVENT "/enable", "0");
 	trace_write("trace", "\n");

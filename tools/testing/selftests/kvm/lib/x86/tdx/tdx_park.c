@@ -14,7 +14,7 @@
 #include "tdx/tdx_host.h"
 #include "tdx/tdx_park.h"
 
-#define TDX_PARK_PATTERN	0xa5
+#define TDX_PARK_PATTERN 0xa5
 
 static int tdx_park_open(void)
 {
@@ -42,8 +42,7 @@ void tdx_park_init(struct tdx_park *park, unsigned int nr_pages, unsigned int in
 
 	park->released = false;
 	park->size = nr_pages * page_size;
-	park->mem = kvm_mmap(park->size, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	park->mem = kvm_mmap(park->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	park->page = park->mem + index * page_size;
 	park->content = malloc(page_size);
 	TEST_ASSERT(park->content, "Insufficient memory");
@@ -58,8 +57,8 @@ void tdx_park_init(struct tdx_park *park, unsigned int nr_pages, unsigned int in
 
 	reg.range.start = (uintptr_t)park->page;
 	reg.range.len = page_size;
-	TEST_ASSERT(!ioctl(park->uffd, UFFDIO_REGISTER, &reg),
-		    "UFFDIO_REGISTER failed, errno %d", errno);
+	TEST_ASSERT(!ioctl(park->uffd, UFFDIO_REGISTER, &reg), "UFFDIO_REGISTER failed, errno %d",
+		    errno);
 }
 
 bool tdx_park_wait(struct tdx_park *park)
@@ -67,15 +66,16 @@ bool tdx_park_wait(struct tdx_park *park)
 	struct pollfd pollfd = { .fd = park->uffd, .events = POLLIN };
 	struct uffd_msg msg;
 
-	if (poll(&pollfd, 1, tdx_host_deadline_ms()) != 1)
+	if (poll(&pollfd, 1, tdx_host_deadline_ms()) != 1 ||
+	    read(park->uffd, &msg, sizeof(msg)) != sizeof(msg)) {
+		printf("# nobody asked for the missing page within %u ms\n",
+		       tdx_host_deadline_ms());
 		return false;
-
-	if (read(park->uffd, &msg, sizeof(msg)) != sizeof(msg))
-		return false;
+	}
 
 	return msg.event == UFFD_EVENT_PAGEFAULT &&
 	       (void *)(uintptr_t)(msg.arg.pagefault.address & ~(getpagesize() - 1ull)) ==
-	       park->page;
+		       park->page;
 }
 
 void tdx_park_release(struct tdx_park *park)
@@ -89,8 +89,7 @@ void tdx_park_release(struct tdx_park *park)
 	if (park->released)
 		return;
 
-	TEST_ASSERT(!ioctl(park->uffd, UFFDIO_COPY, &copy),
-		    "UFFDIO_COPY failed, errno %d", errno);
+	TEST_ASSERT(!ioctl(park->uffd, UFFDIO_COPY, &copy), "UFFDIO_COPY failed, errno %d", errno);
 	park->released = true;
 }
 

@@ -4,6 +4,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,10 +14,10 @@
 #include "tdx/tdx_task.h"
 
 /* How often a condition is looked at. */
-#define TDX_POLL_US		1000
+#define TDX_POLL_US 1000
 
 /* Asleep without a context switch for so long counts as blocked. */
-#define TDX_BLOCKED_MS		50
+#define TDX_BLOCKED_MS 50
 
 u64 tdx_now_ms(void)
 {
@@ -30,6 +31,8 @@ static void *tdx_task_main(void *arg)
 {
 	struct tdx_task *task = arg;
 
+	/* So that dumps and hung task reports tell the threads apart. */
+	prctl(PR_SET_NAME, task->name);
 	task->tid = syscall(SYS_gettid);
 	__atomic_store_n(&task->started, true, __ATOMIC_RELEASE);
 
@@ -44,8 +47,7 @@ static bool tdx_task_is_done(const struct tdx_task *task)
 	return __atomic_load_n(&task->done, __ATOMIC_ACQUIRE);
 }
 
-void tdx_task_start(struct tdx_task *task, const char *name,
-		    int (*fn)(void *arg), void *arg)
+void tdx_task_start(struct tdx_task *task, const char *name, int (*fn)(void *arg), void *arg)
 {
 	int r;
 
@@ -143,8 +145,8 @@ int tdx_task_finish(struct tdx_task *task)
 	if (!tdx_task_wait(task)) {
 		tdx_task_dump_all(task->name);
 		errno = 0;
-		TEST_FAIL("%s did not finish within %u ms, see the stacks above",
-			  task->name, tdx_host_deadline_ms());
+		TEST_FAIL("%s did not finish within %u ms, see the stacks above", task->name,
+			  tdx_host_deadline_ms());
 	}
 
 	pthread_join(task->thread, NULL);

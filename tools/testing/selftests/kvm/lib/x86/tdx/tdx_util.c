@@ -9,10 +9,10 @@
 #include "tdx/tdx_util.h"
 
 /* What KVM accepts as an upper bound of CPUID entries (KVM_MAX_CPUID_ENTRIES). */
-#define TDX_MAX_CPUID_ENTRIES	256
+#define TDX_MAX_CPUID_ENTRIES 256
 
 /* Interrupt pins of the userspace I/O APIC; TDX forbids the one in the kernel. */
-#define TDX_NR_IOAPIC_PINS	24
+#define TDX_NR_IOAPIC_PINS 24
 
 bool is_tdx_enabled(void)
 {
@@ -64,8 +64,7 @@ struct kvm_tdx_capabilities *vm_tdx_get_capabilities(struct kvm_vm *vm)
 	struct kvm_tdx_capabilities *caps;
 	int r;
 
-	caps = calloc(1, sizeof(*caps) + TDX_MAX_CPUID_ENTRIES *
-		      sizeof(caps->cpuid.entries[0]));
+	caps = calloc(1, sizeof(*caps) + TDX_MAX_CPUID_ENTRIES * sizeof(caps->cpuid.entries[0]));
 	TEST_ASSERT(caps, "Insufficient memory");
 
 	caps->cpuid.nent = TDX_MAX_CPUID_ENTRIES;
@@ -84,14 +83,13 @@ struct kvm_vm *vm_tdx_create_uninit(void)
 	return vm;
 }
 
-static const struct kvm_cpuid_entry2 *
-tdx_find_cpuid(const struct kvm_cpuid2 *cpuid, u32 function, u32 index)
+static const struct kvm_cpuid_entry2 *tdx_find_cpuid(const struct kvm_cpuid2 *cpuid, u32 function,
+						     u32 index)
 {
 	u32 i;
 
 	for (i = 0; i < cpuid->nent; i++) {
-		if (cpuid->entries[i].function == function &&
-		    cpuid->entries[i].index == index)
+		if (cpuid->entries[i].function == function && cpuid->entries[i].index == index)
 			return &cpuid->entries[i];
 	}
 
@@ -109,8 +107,7 @@ static void tdx_set_gpaw(struct kvm_cpuid_entry2 *entry)
  * The TD's CPUID: of what the module lets the host choose, that which KVM
  * supports.  KVM refuses entries without a counterpart in the module's list.
  */
-static void tdx_choose_cpuid(struct kvm_cpuid2 *td,
-			     const struct kvm_cpuid2 *configurable)
+static void tdx_choose_cpuid(struct kvm_cpuid2 *td, const struct kvm_cpuid2 *configurable)
 {
 	const struct kvm_cpuid2 *supported = kvm_get_supported_cpuid();
 	u32 i;
@@ -143,8 +140,7 @@ int __vm_tdx_init_vm(struct kvm_vm *vm)
 	struct kvm_tdx_init_vm *init;
 	int r, saved_errno;
 
-	init = calloc(1, sizeof(*init) + caps->cpuid.nent *
-		      sizeof(init->cpuid.entries[0]));
+	init = calloc(1, sizeof(*init) + caps->cpuid.nent * sizeof(init->cpuid.entries[0]));
 	TEST_ASSERT(init, "Insufficient memory");
 
 	/* Attributes and XFAM bits that the module fixes to 1 are added by KVM. */
@@ -206,14 +202,13 @@ struct kvm_vcpu *vm_tdx_vcpu_add(struct kvm_vm *vm, u32 id)
 	return vcpu;
 }
 
-int __vm_tdx_init_mem_region(struct kvm_vcpu *vcpu,
-			     struct kvm_tdx_init_mem_region *region, u32 flags)
+int __vm_tdx_init_mem_region(struct kvm_vcpu *vcpu, struct kvm_tdx_init_mem_region *region,
+			     u32 flags)
 {
 	return __vm_tdx_vcpu_ioctl(vcpu, KVM_TDX_INIT_MEM_REGION, flags, region);
 }
 
-void vm_tdx_init_mem_region(struct kvm_vcpu *vcpu, void *source, u64 gpa,
-			    u64 nr_pages, u32 flags)
+void vm_tdx_init_mem_region(struct kvm_vcpu *vcpu, void *source, u64 gpa, u64 nr_pages, u32 flags)
 {
 	struct kvm_tdx_init_mem_region region = {
 		.source_addr = (uintptr_t)source,
@@ -224,8 +219,8 @@ void vm_tdx_init_mem_region(struct kvm_vcpu *vcpu, void *source, u64 gpa,
 
 	TEST_ASSERT_VM_VCPU_IOCTL(!r, KVM_TDX_INIT_MEM_REGION, r, vcpu->vm);
 	TEST_ASSERT(!region.nr_pages,
-		    "INIT_MEM_REGION(gpa=0x%lx, nr_pages=%lu) succeeded with %llu pages left",
-		    gpa, nr_pages, region.nr_pages);
+		    "INIT_MEM_REGION(gpa=0x%lx, nr_pages=%lu) succeeded with %llu pages left", gpa,
+		    nr_pages, region.nr_pages);
 }
 
 int __vm_tdx_finalize(struct kvm_vm *vm)
