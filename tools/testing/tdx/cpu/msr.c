@@ -90,7 +90,10 @@
 #define VMCS_ENUM (UINT64_C(0x26) << 1)
 
 /* What a write to one of these MSRs does. */
-enum on_write { FAULTS, IGNORED };
+enum on_write {
+	FAULTS,
+	IGNORED
+};
 
 static const struct {
 	uint32_t index;
@@ -113,9 +116,9 @@ static const struct {
 	/* PE, NE, PG fixed to 1 */
 	{ MSR_VMX_CR0_FIXED0, 0x80000021, FAULTS },
 	{ MSR_VMX_CR0_FIXED1, 0xffffffff, FAULTS },
-	/* VMXE fixed to 1; what may be 1 includes LA57, SMEP, SMAP, PKE, PCIDE, OSXSAVE */
+	/* VMXE fixed to 1 */
 	{ MSR_VMX_CR4_FIXED0, VMXR_CR4_VMXE, FAULTS },
-	{ MSR_VMX_CR4_FIXED1, 0x00773fff, FAULTS },
+	{ MSR_VMX_CR4_FIXED1, VMXR_CR4_DEFINED, FAULTS },
 	{ MSR_VMX_VMCS_ENUM, VMCS_ENUM, FAULTS },
 	{ MSR_VMX_PROCBASED_CTLS2, CTLS(UINT64_C(0), PROC2_MAY), FAULTS },
 	{ MSR_VMX_EPT_VPID_CAP, EPT_VPID_CAP, FAULTS },

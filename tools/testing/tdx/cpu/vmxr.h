@@ -148,8 +148,8 @@ uint64_t vmxr_mem_addr(const struct vmxr_insn *insn, const struct vmxr_regs *reg
 /* What the instruction behind an emulated one does with the flags. */
 enum vmxr_consumer_kind {
 	VMXR_IGNORES_FLAGS,
-	VMXR_BRANCHES, /* Jcc */
-	VMXR_SETS_BYTE, /* SETcc on a register */
+	VMXR_BRANCHES,	  /* Jcc */
+	VMXR_SETS_BYTE,	  /* SETcc on a register */
 	VMXR_READS_FLAGS, /* any other reader */
 };
 
@@ -230,7 +230,13 @@ enum vmxr_msr_outcome vmxr_wrmsr(uint32_t index);
 #define VMXR_MSR_ALWAYS_GP 0x8ff
 
 /* CPUID output in the order EAX, EBX, ECX, EDX. */
-enum vmxr_cpuid_reg { VMXR_EAX, VMXR_EBX, VMXR_ECX, VMXR_EDX, VMXR_NR_CPUID_REGS };
+enum vmxr_cpuid_reg {
+	VMXR_EAX,
+	VMXR_EBX,
+	VMXR_ECX,
+	VMXR_EDX,
+	VMXR_NR_CPUID_REGS
+};
 
 /* vmxr_cpuid_differs - does this leaf need vmxr_cpuid_fix() after TCG answered it? */
 bool vmxr_cpuid_differs(uint32_t leaf, uint32_t subleaf);

@@ -196,8 +196,8 @@ static bool xsave_component(uint64_t xfam, uint32_t bit, struct tdx_cpuid_value 
 	for (i = 0; i < ARRAY_LEN(xsave_components); i++) {
 		if (xsave_components[i].bit != bit || !(xfam >> bit & 1))
 			continue;
-		*value = (struct tdx_cpuid_value){ .eax = xsave_components[i].size,
-						   .ebx = xsave_components[i].offset };
+		*value = (struct tdx_cpuid_value) { .eax = xsave_components[i].size,
+						    .ebx = xsave_components[i].offset };
 		return true;
 	}
 	return false;

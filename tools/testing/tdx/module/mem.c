@@ -218,7 +218,7 @@ uint64_t tdxm_mem_page_remove_check(struct tdxm_call *call)
 	if (!tdxm_sept_state_is_leaf(walk->state))
 		return state_incorrect(call);
 
-	call->page = (struct tdxm_page){
+	call->page = (struct tdxm_page) {
 		.hpa = walk->value & SEPTE_HPA,
 		.level = walk->level,
 		.entry = tdxm_pamt_find_level(call->m, walk->value & SEPTE_HPA, walk->level),

@@ -131,7 +131,7 @@ void tdxm_for_each_count(struct tdxm *m, void (*fn)(void *arg, const struct tdxm
 	for (i = 0; i < m->platform.nr_lps; i++)
 		merge_counts(sum, m->counts[i]);
 	for (i = 0; i < sum->used; i++)
-		counts[i] = (struct tdxm_count){
+		counts[i] = (struct tdxm_count) {
 			.leaf = sum->pair[i].leaf,
 			.leaf_name = tdxm_leaf_name(sum->pair[i].leaf),
 			.status = sum->pair[i].status,
@@ -164,7 +164,7 @@ static bool finding_record(struct tdxm *m, enum tdxm_finding_kind kind, const ch
 	if (!entry)
 		tdxm_bug("out of memory");
 	snprintf(entry->text, sizeof(entry->text), "%s", text);
-	entry->finding = (struct tdxm_finding){ .kind = kind, .text = entry->text, .count = 1 };
+	entry->finding = (struct tdxm_finding) { .kind = kind, .text = entry->text, .count = 1 };
 	*link = entry;
 	m->num_findings++;
 	return true;

@@ -68,7 +68,7 @@ uint64_t tdxm_td_lock_owner(struct tdxm_call *call, uint64_t owner)
 		return status;
 	if (atomic_load(&entry->type) != PT_TDR)
 		tdxm_bug("page with an owner that is no TDR");
-	call->tdr_page = (struct tdxm_page){ owner, 0, entry };
+	call->tdr_page = (struct tdxm_page) { owner, 0, entry };
 	call->td = (struct tdxm_td *)entry->object;
 	return TDX_SUCCESS;
 }

@@ -39,7 +39,7 @@ static bool in_cmrs(const struct tdxm_platform *platform, struct range r)
 
 static struct range pamt_range(const struct tdx_tdmr_info *tdmr, unsigned int k)
 {
-	return (struct range){ tdmr->pamt[k].base, tdmr->pamt[k].size };
+	return (struct range) { tdmr->pamt[k].base, tdmr->pamt[k].size };
 }
 
 /* The k-th stretch of a TDMR between reserved areas; false behind the last. */
@@ -52,7 +52,7 @@ static bool usable_range(const struct tdx_tdmr_info *tdmr, unsigned int k, struc
 		return false;
 	start = k ? area[k - 1].offset + area[k - 1].size : 0;
 	end = k < TDX_MAX_RESERVED_PER_TDMR && area[k].size ? area[k].offset : tdmr->size;
-	*r = (struct range){ tdmr->base + start, end - start };
+	*r = (struct range) { tdmr->base + start, end - start };
 	return true;
 }
 
@@ -78,7 +78,7 @@ static uint64_t check_base(const struct tdx_tdmr_info *list, unsigned int i,
 	if (i && tdmr->base < list[i - 1].base + list[i - 1].size)
 		return TDX_NON_ORDERED_TDMR + i;
 	if (!tdmr->size ||
-	    has_bad_bits((struct range){ tdmr->base, tdmr->size }, TDX_1G, keyid_shift))
+	    has_bad_bits((struct range) { tdmr->base, tdmr->size }, TDX_1G, keyid_shift))
 		return TDX_INVALID_TDMR + i;
 	return TDX_SUCCESS;
 }

@@ -197,7 +197,7 @@ static void exit_with_hlt(struct tdxm_call *call)
 {
 	uint64_t rbp = call->in.rbp;
 
-	call->out = (struct tdxm_regs){
+	call->out = (struct tdxm_regs) {
 		.rcx = MASK_U64(15, 10),
 		.r11 = TDX_EXIT_REASON_HLT,
 	};

@@ -32,7 +32,7 @@ void tdxq_replace_operand(struct tdxq *q, unsigned int vcpu_index, enum vmxr_gpr
 	set_pending(q, vcpu_index, rip);
 }
 
-static void fix_cpuid(struct tdxq_vcpu *vcpu)
+static void fix_cpuid(struct tdxq *q, struct tdxq_vcpu *vcpu)
 {
 	static const enum vmxr_gpr gprs[VMXR_NR_CPUID_REGS] = {
 		[VMXR_EAX] = VMXR_RAX,
@@ -44,6 +44,8 @@ static void fix_cpuid(struct tdxq_vcpu *vcpu)
 
 	for (size_t i = 0; i < VMXR_NR_CPUID_REGS; i++)
 		out[i] = (uint32_t)tdxq_read_gpr(vcpu, gprs[i]);
+	if (vcpu->after.leaf == 1)
+		g_atomic_int_set(&q->cpuid_1_eax, (gint)out[VMXR_EAX]);
 	vmxr_cpuid_fix(vcpu->after.leaf, vcpu->after.subleaf, out);
 	for (size_t i = 0; i < VMXR_NR_CPUID_REGS; i++)
 		tdxq_write_gpr(vcpu, gprs[i], out[i]);
@@ -56,17 +58,27 @@ void tdxq_after(unsigned int vcpu_index, void *userdata)
 
 	qemu_plugin_u64_set(q->pending, vcpu_index, 0);
 	if (vcpu->after.kind == TDXQ_AFTER_CPUID)
-		fix_cpuid(vcpu);
+		fix_cpuid(q, vcpu);
 	else
 		tdxq_write_gpr(vcpu, vcpu->after.gpr, vcpu->after.value);
 }
 
-/* Do it here only if here is where it belongs. */
+/*
+ * Is the place that QEMU tells the one where the work was left? For a fault in
+ * the middle of a block QEMU may tell the start of the block, in the same page.
+ */
+static bool is_place(const struct tdxq_after *after, uint64_t rip)
+{
+	if (after->kind == TDXQ_AFTER_GP)
+		return (after->rip ^ rip) < TDXQ_PAGE_SIZE;
+	return after->rip == rip;
+}
+
 static void after_at(struct tdxq *q, unsigned int vcpu_index, uint64_t rip)
 {
 	const struct tdxq_after *after = &q->vcpu[vcpu_index].after;
 
-	if (after->rip == rip) {
+	if (is_place(after, rip)) {
 		tdxq_after(vcpu_index, q);
 		return;
 	}

@@ -5,8 +5,6 @@
 #include "cpu/vmx_spec.h"
 #include "qemu/tdxq.h"
 
-/* Family 6, model 173, stepping 1, as the command line of the runner sets it. */
-#define NATIVE_CPUID_1_EAX 0x000a06d1
 /* MODEL: TCG's TSC runs at the speed of the machine below; TDs are told this. */
 #define TSC_KHZ 2000000
 
@@ -23,7 +21,7 @@ static struct tdxm *power_on(struct tdxq *q)
 	platform.keyid_bits = VMXR_KEYID_BITS;
 	platform.nr_mktme = VMXR_NR_MKTME_KEYIDS;
 	platform.nr_tdx_keyids = VMXR_NR_TDX_KEYIDS;
-	platform.native_cpuid_1_eax = NATIVE_CPUID_1_EAX;
+	platform.native_cpuid_1_eax = (uint32_t)g_atomic_int_get(&q->cpuid_1_eax);
 	platform.la57 = true;
 	platform.tsc_khz = TSC_KHZ;
 	platform.nr_cmrs = q->nr_ram;
@@ -37,10 +35,10 @@ struct tdxm *tdxq_module(struct tdxq *q)
 
 	if (module)
 		return module;
-	g_mutex_lock(&q->lock);
+	g_mutex_lock(&q->power_lock);
 	if (!q->module)
 		g_atomic_pointer_set(&q->module, power_on(q));
 	module = q->module;
-	g_mutex_unlock(&q->lock);
+	g_mutex_unlock(&q->power_lock);
 	return module;
 }

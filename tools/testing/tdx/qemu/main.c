@@ -55,6 +55,7 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 	q->sites = g_hash_table_new(g_bytes_hash, g_bytes_equal);
 	q->findings = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	g_mutex_init(&q->lock);
+	g_mutex_init(&q->power_lock);
 
 	qemu_plugin_register_vcpu_init_cb(id, vcpu_init, q);
 	qemu_plugin_register_vcpu_tb_trans_cb(id, tdxq_translate, q);

@@ -72,8 +72,11 @@ static void add_findings(struct tdxq *q, GString *json, enum tdxm_finding_kind k
 {
 	struct list list = { .json = json, .kind = kind };
 
-	if (kind == TDXM_FINDING_UNIMPLEMENTED)
+	if (kind == TDXM_FINDING_UNIMPLEMENTED) {
+		g_mutex_lock(&q->lock);
 		g_hash_table_foreach(q->findings, add_gap, &list);
+		g_mutex_unlock(&q->lock);
+	}
 	if (q->module)
 		tdxm_for_each_finding(q->module, add_finding, &list);
 }

@@ -8,11 +8,8 @@
 #include "cpu/vmx_spec.h"
 #include "qemu/tdxq.h"
 
-/* A reserved CR4 bit, which makes TCG refuse the value. */
-#define CR4_RESERVED VMXR_BIT(63)
-
-/* CR4 bits up to CR4.PKS, those that no CPU defines left out. */
-#define CR4_DEFINED UINT64_C(0x01ffffff)
+/* TCG refuses to change this one in 64-bit mode, by #GP. */
+#define CR4_LA57 VMXR_BIT(12)
 
 static bool rdmsr(struct tdxq_vcpu *vcpu)
 {
@@ -39,18 +36,24 @@ static bool wrmsr(struct tdxq_vcpu *vcpu, unsigned int vcpu_index, const struct 
 	return false;
 }
 
-/* TCG takes CR4.VMXE for reserved. A value with other reserved bits is its to refuse. */
+/* What #GP is due for. VMX operation fixes VMXE to 1. */
+static bool cr4_is_bad(const struct tdxq_vcpu *vcpu, uint64_t value)
+{
+	return (value & ~VMXR_CR4_DEFINED) || (vcpu->cpu.in_vmx && !(value & VMXR_CR4_VMXE));
+}
+
+/* TCG takes VMXE for reserved. A value that has nothing to do with it is TCG's business. */
 static bool to_cr4(struct tdxq_vcpu *vcpu, unsigned int vcpu_index, const struct tdxq_site *site)
 {
 	enum vmxr_gpr gpr = site->insn.reg;
 	uint64_t value = tdxq_read_gpr(vcpu, gpr);
 	bool vmxe = value & VMXR_CR4_VMXE;
 
-	if ((!vmxe && !vcpu->cpu.vmxe) || (value & ~CR4_DEFINED) || !tdxq_in_long_mode(vcpu) ||
-	    tdxq_cpl(vcpu))
+	if ((!vmxe && !vcpu->cpu.vmxe) || !tdxq_in_long_mode(vcpu) || tdxq_cpl(vcpu))
 		return false;
-	if (vcpu->cpu.in_vmx && !vmxe) {
-		tdxq_replace_operand(site->q, vcpu_index, gpr, value | CR4_RESERVED,
+	if (cr4_is_bad(vcpu, value)) {
+		tdxq_replace_operand(site->q, vcpu_index, gpr,
+				     tdxq_read_reg(vcpu, TDXQ_REG_CR4) ^ CR4_LA57,
 				     tdxq_rip(vcpu, site));
 		return false;
 	}

@@ -75,7 +75,8 @@ struct tdxq_options {
 /*
  * struct tdxq - the plugin
  * @pending:	per vCPU, non-zero while its struct tdxq_after holds work
- * @lock:	protects @sites, @findings and the creation of @module
+ * @lock:	protects @sites and @findings; innermost, QEMU may hold locks of its own
+ * @power_lock:	protects the creation of @module, which reads guest memory
  * @sites:	instructions of interest by place and bytes
  * @findings:	text -> count, of the CPU model
  */
@@ -87,7 +88,9 @@ struct tdxq {
 	GMutex lock;
 	GHashTable *sites;
 	GHashTable *findings;
+	GMutex power_lock;
 	struct tdxm *module;
+	gint cpuid_1_eax; /* of this CPU, as a vCPU last saw it */
 	struct tdxm_cmr ram[TDXQ_MAX_RAM_RANGES];
 	unsigned int nr_ram;
 	FILE *trace;

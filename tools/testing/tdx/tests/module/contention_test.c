@@ -57,7 +57,7 @@ static void page_add_during_page_add_busy_fails(void)
 	struct test_td td = td_new(machine, 2, STAGE_SEPT);
 	uint64_t page = machine_page(machine);
 
-	other = (struct interloper){
+	other = (struct interloper) {
 		.want = 0x8000020000000002,
 		.leaf = TDH_MEM_PAGE_ADD,
 		.rcx = 2 * GPA,
@@ -184,11 +184,11 @@ static void storm_on_one_td_keeps_the_books_ok(void)
 	td = td_new(machine, 2, STAGE_RUNNABLE);
 	before = td_model(&td)->chldcnt;
 	for (i = 0; i < ARRAY_LEN(worker); i++) {
-		worker[i] = (struct worker){ .machine = machine,
-					     .td = &td,
-					     .lp = i,
-					     .gpa = GPA * i,
-					     .page = machine_page(machine) };
+		worker[i] = (struct worker) { .machine = machine,
+					      .td = &td,
+					      .lp = i,
+					      .gpa = GPA * i,
+					      .page = machine_page(machine) };
 		/* The VCPU is associated with LP 0. */
 		pthread_create(&thread[i], NULL, i ? map_and_unmap : enter_and_read, &worker[i]);
 	}
@@ -232,9 +232,9 @@ static void tds_come_and_go_on_all_lps_ok(void)
 
 	machine_boot(machine);
 	for (i = 0; i < ARRAY_LEN(worker); i++) {
-		worker[i] = (struct worker){ .machine = machine,
-					     .lp = i,
-					     .page = machine_page(machine) };
+		worker[i] = (struct worker) { .machine = machine,
+					      .lp = i,
+					      .page = machine_page(machine) };
 		pthread_create(&thread[i], NULL, td_after_td, &worker[i]);
 	}
 	for (i = 0; i < ARRAY_LEN(worker); i++)

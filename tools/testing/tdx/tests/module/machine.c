@@ -61,7 +61,7 @@ struct machine *machine_new(unsigned int nr_lps, unsigned int nr_packages)
 	if (machine->ram == MAP_FAILED)
 		abort();
 	machine->next_page = MACHINE_FIRST_PAGE;
-	machine->platform = (struct tdxm_platform){
+	machine->platform = (struct tdxm_platform) {
 		.nr_lps = nr_lps,
 		.nr_packages = nr_packages,
 		.maxphyaddr = 52,
@@ -105,7 +105,7 @@ void *machine_ram(struct machine *machine, uint64_t hpa)
 
 struct tdx_tdmr_info machine_tdmr(void)
 {
-	return (struct tdx_tdmr_info){
+	return (struct tdx_tdmr_info) {
 		.base = 0,
 		.size = TDX_1G,
 		.pamt = { { MACHINE_PAMT, 0x1000 },

@@ -4,7 +4,7 @@
 
 struct tdx_td_params td_default_params(void)
 {
-	return (struct tdx_td_params){
+	return (struct tdx_td_params) {
 		.attributes = TDX_ATTR_DEBUG,
 		.xfam = TDX_XFAM_FIXED1,
 		.max_vcpus = 4,

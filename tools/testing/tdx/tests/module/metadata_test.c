@@ -155,10 +155,10 @@ static void cpuid_shows_what_was_configured_ok(void)
 
 	params.xfam = 0xe7;
 	params.cpuid[0] =
-		(struct tdx_cpuid_value){ MACHINE_NATIVE_CPUID_1_EAX, 0x40000, 1 << 24, 1 << 12 };
+		(struct tdx_cpuid_value) { MACHINE_NATIVE_CPUID_1_EAX, 0x40000, 1 << 24, 1 << 12 };
 	params.cpuid[5].ebx = 1 << 16;
-	params.cpuid[12] = (struct tdx_cpuid_value){ 1, 2, 1 << 8, 0 };
-	params.cpuid[13] = (struct tdx_cpuid_value){ 3, 4, 2 << 8 | 1, 0 };
+	params.cpuid[12] = (struct tdx_cpuid_value) { 1, 2, 1 << 8, 0 };
+	params.cpuid[13] = (struct tdx_cpuid_value) { 3, 4, 2 << 8 | 1, 0 };
 	memcpy(machine_ram(machine, td.params), &params, sizeof(params));
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_INIT, td.tdr, td.params, 0, 0);
 

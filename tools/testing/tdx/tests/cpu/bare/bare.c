@@ -7,16 +7,10 @@
 #define PM1A_CONTROL 0x604 /* where SeaBIOS places it on q35 */
 #define SLEEP_S5 0x2000
 
-volatile struct bare_fault bare_fault;
-volatile uint64_t bare_resume, bare_steps, bare_at;
+struct bare_fault bare_fault;
+uint64_t bare_resume, bare_steps, bare_at;
 
 static unsigned int failures;
-
-void bare_db(void);
-void bare_ud(void);
-void bare_gp(void);
-void bare_pf(void);
-void bare_main(void);
 
 static void put(char c)
 {

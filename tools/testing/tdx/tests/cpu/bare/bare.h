@@ -14,8 +14,15 @@ struct bare_fault {
 	uint64_t vector, rip, rax, rcx;
 };
 
-extern volatile struct bare_fault bare_fault;
-extern volatile uint64_t bare_resume, bare_steps;
+extern struct bare_fault bare_fault;
+extern uint64_t bare_resume, bare_steps;
+
+/* Entry points of start.S, and the one it calls. */
+void bare_db(void);
+void bare_ud(void);
+void bare_gp(void);
+void bare_pf(void);
+void bare_main(void);
 
 void bare_print(const char *text);
 void bare_print_hex(uint64_t value);
@@ -27,21 +34,20 @@ void bare_expect(uint64_t got, uint64_t want, const char *what);
  * Execute instructions that may fault at the first of them. RAX, RCX and RDX
  * are in and out; bare_fault.vector is 0 without a fault.
  */
-#define TRY(code, rax, rcx, rdx)                                  \
-	do {                                                      \
-		bare_fault.vector = 0;                            \
-		asm volatile("leaq 2f(%%rip), %%r11\n\t"          \
-			     "movq %%r11, bare_resume(%%rip)\n\t" \
-			     "leaq 1f(%%rip), %%r11\n\t"          \
-			     "movq %%r11, %[at]\n"                \
-			     "1:\t" code "\n"                     \
-			     "2:"                                 \
-			     : "+a"(rax), "+c"(rcx), "+d"(rdx),   \
-			       [at] "=m"(bare_at)                 \
-			     :                                    \
-			     : "r11", "memory", "cc");            \
+#define TRY(code, rax, rcx, rdx)                                                   \
+	do {                                                                       \
+		bare_fault.vector = 0;                                             \
+		asm volatile("leaq 2f(%%rip), %%r11\n\t"                           \
+			     "movq %%r11, bare_resume(%%rip)\n\t"                  \
+			     "leaq 1f(%%rip), %%r11\n\t"                           \
+			     "movq %%r11, %[at]\n"                                 \
+			     "1:\t" code "\n"                                      \
+			     "2:"                                                  \
+			     : "+a"(rax), "+c"(rcx), "+d"(rdx), [at] "=m"(bare_at) \
+			     :                                                     \
+			     : "r11", "memory", "cc");                             \
 	} while (0)
 
-extern volatile uint64_t bare_at;
+extern uint64_t bare_at;
 
 #endif /* BARE_H */

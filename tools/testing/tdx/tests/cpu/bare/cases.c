@@ -86,7 +86,7 @@ static uint64_t cpuid_at(unsigned int offset, bool long_successor)
 	uint64_t rbx, rax = 0x5ea00000, rcx = 0;
 
 	for (unsigned int i = 0; i < len; i++)
-		((volatile uint8_t *)code)[offset + i] = from[i];
+		code[offset + i] = from[i];
 	asm volatile("call *%[at]"
 		     : "=b"(rbx), "+a"(rax), "+c"(rcx)
 		     : [at] "r"(code + offset)
@@ -250,7 +250,7 @@ static void vmx_works_at_every_page_offset(void)
 	enter_vmx(true);
 	for (unsigned int offset = 0xff0; offset < 0x1010; offset++) {
 		for (unsigned int i = 0; i < sizeof(vmread_jna); i++)
-			((volatile uint8_t *)code)[offset + i] = vmread_jna[i];
+			code[offset + i] = vmread_jna[i];
 		rcx = 0;
 		asm volatile("call *%[at]"
 			     : "=a"(rax), "+c"(rcx)
@@ -267,7 +267,7 @@ static void code_may_be_mapped_twice(void)
 
 	enter_vmx(true);
 	for (unsigned int i = 0; i < sizeof(vmread_jna); i++)
-		((volatile uint8_t *)code)[i] = vmread_jna[i];
+		code[i] = vmread_jna[i];
 	for (unsigned int i = 0; i < 3; i++) {
 		asm volatile("call *%[at]"
 			     : "=a"(rax), "+c"(rcx)
@@ -285,9 +285,12 @@ static void code_may_be_mapped_twice(void)
 	static const uint8_t where[] = { 0x0f, 0x32, 0x48, 0x8d, 0x05, 0, 0, 0, 0, 0xc3 };
 
 	for (unsigned int i = 0; i < sizeof(where); i++)
-		((volatile uint8_t *)code)[i] = where[i];
+		code[i] = where[i];
 	asm volatile("call *%[at]" : "=a"(low) : [at] "r"(code), "c"(MSR_FEAT_CTL) : "rdx");
-	asm volatile("call *%[at]" : "=a"(high) : [at] "r"(code + ALIAS), "c"(MSR_FEAT_CTL) : "rdx");
+	asm volatile("call *%[at]"
+		     : "=a"(high)
+		     : [at] "r"(code + ALIAS), "c"(MSR_FEAT_CTL)
+		     : "rdx");
 	EXPECT_EQ(low, (uint64_t)code + 9);
 	EXPECT_EQ(high, (uint64_t)code + ALIAS + 9);
 }
