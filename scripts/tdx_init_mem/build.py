@@ -33,13 +33,14 @@ def jobs() -> str:
     return f"-j{os.environ.get('TDX_INIT_MEM_JOBS') or os.cpu_count() or 1}"
 
 
-def make(out: steps.Steps, directory: pathlib.Path, *arguments: str, failure: str) -> None:
+def make(out: steps.Steps, directory: pathlib.Path, *arguments: str, failure: str,
+         env: typing.Optional[typing.Mapping[str, str]] = None) -> None:
     out.run(["make", "-C", directory, jobs(), *arguments], failure, kind=errors.NotBuilt,
-            env=environment())
+            env=environment() if env is None else env)
 
 
 def build(out: steps.Steps, composed: compose.Composed, seed: typing.Optional[str]) -> pathlib.Path:
-    """Returns the object directory. @seed names the tree whose objects a first build starts from."""
+    """Returns the object directory. A first build starts from the objects of the tree @seed."""
     tree, obj = composed.tree, paths.OBJ / composed.tree.name
     wanted = config.merge(config.fragments())
     stamp = obj / STAMP
@@ -49,7 +50,8 @@ def build(out: steps.Steps, composed: compose.Composed, seed: typing.Optional[st
             configure_anew(out, tree, obj)
             make_targets(out, tree, obj)
             return obj
-        if is_current(stamp, key, composed.newest.kernel) and (obj / "arch/x86/boot/bzImage").exists():
+        bzimage = obj / "arch/x86/boot/bzImage"
+        if is_current(stamp, key, composed.newest.kernel) and bzimage.exists():
             return obj
         if seed and not obj.is_dir():
             seed_objects(out, paths.OBJ, seed, tree.name)

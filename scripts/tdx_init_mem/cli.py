@@ -7,8 +7,8 @@ import signal
 import sys
 import typing
 
-from . import (compose, errors, job, lines, matrix, packages, paths, qemu, report, selftests, series,
-               shell, sources, steps)
+from . import (compose, errors, job, lines, matrix, packages, paths, qemu, report, selftests,
+               series, shell, sources, steps)
 
 DESCRIPTION = "Run the TDX init-mem tests of KVM on an emulated TDX host."
 EXIT_STATUS = """\

@@ -14,7 +14,6 @@ import pathlib
 import re
 import shutil
 import stat
-import tempfile
 import time
 import typing
 
@@ -61,6 +60,9 @@ def programs() -> typing.List[str]:
     return sorted(path.stem for path in (paths.ROOT / paths.KVM_SELFTESTS / PROGRAMS)
                   .glob("*_test.c"))
 
+
+_BUILT = re.compile(r"^include/(?:config|generated)/|^arch/[^/]+/include/generated/|"
+                    r"^\.tmp_|^vmlinux|\.(?:o|ko|a|cmd|mod|order|symvers|dtb)$")
 
 Staged = typing.Dict[str, typing.Optional[pathlib.Path]]
 
@@ -267,11 +269,18 @@ class Source:
 
 
 class UserSource(Source):
-    """The user's own tree, read only: what git would track in it, whatever was built there."""
+    """The user's own tree, read only, without what was built in it.
+
+    In a work tree git knows what that is. Elsewhere .gitignore cannot tell: that of a
+    distribution's source package ignores all of the kernel.
+    """
 
     pristine = False
 
     def files(self) -> typing.Dict[str, FileStat]:
+        if not (self.path / ".git").exists():
+            return {name: state for name, state in list_files(self.path).items()
+                    if not is_built(name)}
         found = {}
         for name in self._names():
             try:
@@ -283,16 +292,9 @@ class UserSource(Source):
         return found
 
     def _names(self) -> typing.List[str]:
-        ask = ["git", "-C", self.path, "ls-files", "-z", "--others", "--exclude-standard"]
-        if (self.path / ".git").exists():
-            return self._split(self.out.run([*ask, "--cached"], "cannot list the kernel source"))
-        with tempfile.TemporaryDirectory() as empty:
-            self.out.run(["git", "init", "--quiet", "--bare", empty], "git init failed")
-            env = {"GIT_DIR": empty, "GIT_WORK_TREE": os.fspath(self.path)}
-            return self._split(self.out.run(ask, "cannot list the kernel source", env=env))
-
-    @staticmethod
-    def _split(listing: str) -> typing.List[str]:
+        listing = self.out.run(["git", "-C", self.path, "ls-files", "-z", "--cached", "--others",
+                                "--exclude-standard"], "cannot list the kernel source",
+                               log_output=False)
         return sorted({name for name in listing.split("\0") if name})
 
     def copy_to(self, tree: pathlib.Path) -> None:
@@ -302,6 +304,11 @@ class UserSource(Source):
             for name in self.files():
                 (temporary / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(self.path / name, temporary / name, follow_symlinks=False)
+
+
+def is_built(path: str) -> bool:
+    """Whether a file is a product of kbuild; with such a product around, O= is refused."""
+    return path == ".config" or bool(_BUILT.search(path))
 
 
 def kernel_version(tree: pathlib.Path) -> str:

@@ -56,15 +56,10 @@ DETECTIONS: typing.Tuple[Detection, ...] = (
 WRAP = ("arch/x86/kvm/patches/*/0001, not upstream yet: nr_pages << PAGE_SHIFT overflows, and the "
         "region passes for a short one")
 
-EXCLUSIVE = ("arch/x86/kvm/patches/v7.3/0005: kvm_gmem_populate() finds the page itself, with the "
-             "invalidate lock held exclusive, and never calls kvm_gmem_get_pfn()")
-
 KNOWN: typing.Tuple[Known, ...] = (
     Known("*", "base", "tdx_init_mem_abi_test", "refused.nr_pages_wraps_in_bytes.*", WRAP),
     Known("v7.3", "shared-lock", "tdx_init_mem_abi_test", "refused.nr_pages_wraps_in_bytes.*",
           WRAP),
-    Known("v7.3", "shared-lock", "tdx_init_mem_lockdep_test", "mode.of_populate_is_as_promised",
-          EXCLUSIVE),
 )
 
 

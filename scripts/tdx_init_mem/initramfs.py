@@ -48,6 +48,10 @@ class Cpio:
             self.directory(os.path.dirname(path))
             self._entry(path.lstrip("/"), stat.S_IFREG | mode, content)
 
+    def link(self, path: str, target: str) -> None:
+        self._known.add(path)
+        self._entry(path, stat.S_IFLNK | 0o777, target.encode())
+
     def device(self, path: str, major: int, minor: int) -> None:
         self.directory(os.path.dirname(path))
         self._entry(path.lstrip("/"), stat.S_IFCHR | 0o600, b"", (major, minor))
@@ -77,6 +81,7 @@ def pack(out: steps.Steps, target: pathlib.Path, obj: pathlib.Path,
         cpio.device("dev/kmsg", 1, 11)
         cpio.device("dev/null", 1, 3)
         cpio.file("bin/busybox", busybox.read_bytes())
+        cpio.link("bin/sh", "busybox")
         cpio.file("init", (paths.HERE / "guest-init.sh").read_bytes())
         cpio.file("run.conf", run_conf(modules, orders, settings).encode(), 0o644)
         for module in modules:
@@ -132,5 +137,5 @@ def module_order(obj: pathlib.Path) -> typing.List[pathlib.Path]:
 
 
 def libraries(out: steps.Steps, program: pathlib.Path) -> typing.List[str]:
-    listing = out.run(["ldd", program], f"ldd {program.name} failed")
+    listing = out.run(["ldd", program], f"ldd {program.name} failed", log_output=False)
     return _LIBRARY.findall(listing)

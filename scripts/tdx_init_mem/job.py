@@ -9,8 +9,8 @@ import re
 import time
 import typing
 
-from . import (boot, build, compose, errors, initramfs, judge, lines, paths, qemu, report, selftests,
-               series, sources, steps, watchdog)
+from . import (boot, build, compose, errors, initramfs, judge, lines, paths, qemu, report,
+               selftests, series, sources, steps, watchdog)
 from .results import Status
 
 PROGRAM_NAME = "tdx_init_mem_{}_test"
@@ -193,7 +193,8 @@ def boot_all(out: steps.Steps, job: Job, built: Built, directory: pathlib.Path) 
         total = boot_once(out, job, built, directory, chosen)
         rest = unrun(total, chosen)
         while rest and total.status == errors.FAILED and (job.keep_going or not hung(total)):
-            more = boot_once(out, job, built, directory / f"boot-{len(chosen) - len(rest) + 1}", rest)
+            beside = directory / f"boot-{len(chosen) - len(rest) + 1}"
+            more = boot_once(out, job, built, beside, rest)
             left = unrun(more, rest)
             total = judge.merge(total, more)
             if len(left) == len(rest):

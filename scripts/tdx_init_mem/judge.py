@@ -57,8 +57,9 @@ def judge(outcome: boot.Outcome, expected: typing.Sequence[str], kernel: Kernel)
     verdict.outside = [*emulator_findings(verdict.report),
                        *(f"before any test: {name}" for name in names(splats.get("", [])))]
     verdict.findings += verdict.outside
-    verdict.findings += [f"{name} (in {program.name})" for program in verdict.programs
-                         for name in names(sorted(program.splats, key=lambda splat: not splat.hang))]
+    for program in verdict.programs:
+        hangs_first = sorted(program.splats, key=lambda splat: not splat.hang)
+        verdict.findings += [f"{name} (in {program.name})" for name in names(hangs_first)]
     if verdict.findings or any(program.status.bad for program in verdict.programs):
         verdict.status = errors.FAILED
     return verdict

@@ -88,7 +88,8 @@ def judge_row(one: job.Job, verdict: judge.Verdict, stop: str
     """Status of a row, its cells, and what to say about them above the table."""
     where = f"{one.line} {one.variant}"
     if stop or verdict.status >= errors.NOT_BUILT:
-        return verdict.status, [], [f"{where}: {line}" for line in [stop, *verdict.findings] if line]
+        why = [line for line in [stop, *verdict.findings] if line]
+        return verdict.status, [], [f"{where}: {line}" for line in why]
     cells = [(program, expectations.compare(one.line, one.variant, program))
              for program in verdict.programs]
     notes = [f"{where} {program.family}: {text}{' as expected' if cell.expected else ''}: {detail}"

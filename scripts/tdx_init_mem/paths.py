@@ -28,7 +28,7 @@ KVM_SELFTESTS = pathlib.PurePosixPath("tools/testing/selftests/kvm")
 
 
 def shown(path: "os.PathLike[str]") -> str:
-    """The path as a user wants to paste it: relative to the working directory if that is shorter."""
+    """The path as a user wants to paste it: relative if that is shorter."""
     full = os.fspath(path)
     return min(full, os.path.relpath(full), key=len)
 

@@ -60,7 +60,8 @@ def print_end(out: steps.Steps, verdict: judge.Verdict, directory: pathlib.Path)
         out.say(out.paint(colour, f"  {finding}"))
 
 
-def write_files(verdict: judge.Verdict, headline: str, times: typing.Sequence[typing.Tuple[str, float]],
+def write_files(verdict: judge.Verdict, headline: str,
+                times: typing.Sequence[typing.Tuple[str, float]],
                 ktap_file: typing.Optional[pathlib.Path],
                 junit_file: typing.Optional[pathlib.Path],
                 json_file: typing.Optional[pathlib.Path]) -> None:

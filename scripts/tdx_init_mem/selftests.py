@@ -2,10 +2,19 @@
 """Builds the selftests of a composed tree through the kernel's own makefiles."""
 
 import json
+import os
 import pathlib
 import typing
 
 from . import build, compose, paths, steps
+
+
+def environment() -> typing.Dict[str, str]:
+    """Without CCACHE_BASEDIR, which makes the targets in .d files relative.
+
+    The selftests' make knows absolute targets only, and would not rebuild for a changed header.
+    """
+    return {"CCACHE_DIR": os.fspath(paths.CCACHE)}
 
 
 def build_tests(out: steps.Steps, composed: compose.Composed, seed: typing.Optional[str] = None,
@@ -29,10 +38,10 @@ def build_tests(out: steps.Steps, composed: compose.Composed, seed: typing.Optio
                 "TEST_GEN_PROGS_x86=" + " ".join(f"{compose.PROGRAMS}/{name}" for name in programs),
                 "TEST_GEN_PROGS_EXTENDED_x86=", "TEST_PROGS_x86="]
             build.make(out, tree, f"O={output}", *build.compilers(), "headers",
-                       failure="the kernel headers do not install")
+                       failure="the kernel headers do not install", env=environment())
             build.make(out, tree / "tools/testing/selftests", "TARGETS=kvm", "FORCE_TARGETS=1",
                        f"O={output}", *build.compilers()[:1], *only,
-                       failure="the selftests do not build")
+                       failure="the selftests do not build", env=environment())
             if not out.dry_run:
                 paths.write_text(stamp, json.dumps(key, indent=1, sort_keys=True) + "\n")
     return [kvm / compose.PROGRAMS / name for name in programs]

@@ -114,7 +114,8 @@ class Steps:
     def run(self, argv: typing.Sequence[Argument], failure: str,
             kind: typing.Type[errors.Stop] = errors.Broken,
             env: typing.Optional[typing.Mapping[str, str]] = None,
-            cwd: typing.Optional[pathlib.Path] = None, tty: bool = False) -> str:
+            cwd: typing.Optional[pathlib.Path] = None, tty: bool = False,
+            log_output: bool = True) -> str:
         """Runs a command, its output into the log, and returns that output.
 
         If it fails, raises @kind with @failure and the first error line of the output. If the
@@ -138,7 +139,8 @@ class Steps:
         try:
             for line in child.stdout:
                 lines.append(line)
-                self.log(line.rstrip("\n"))
+                if log_output:
+                    self.log(line.rstrip("\n"))
                 if self.verbose:
                     self.say(line.rstrip("\n"))
             status = child.wait()

@@ -163,8 +163,8 @@ class Tree(unittest.TestCase):
         return compose.compose(self.out, source, "toy", series.Series(()))
 
     def test_tree_of_the_user_is_taken_without_what_was_built_in_it(self) -> None:
-        self._put(".gitignore", "*.o\n")
-        for git in ((("init", "--quiet"), ("add", ".")), ()):
+        for git, ignored in (((), "/*\n"), ((("init", "--quiet"), ("add", ".")), "*.o\n")):
+            self._put(".gitignore", ignored)
             with self.subTest(git=git):
                 self._put("virt/kvm/a.o", "object")
                 self._put("virt/kvm/new.c", "not added yet\n")
