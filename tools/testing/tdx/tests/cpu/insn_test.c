@@ -161,6 +161,55 @@ static void negative_displacement_wraps(void)
 	KTAP_EXPECT_EQ(vmxr_mem_addr(&insn, &regs), 0xff8);
 }
 
+/* xorshift64: the same bytes in every run */
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+/* Prefixes and an opcode that may be ours, then noise. */
+static void random_insn(uint64_t *state, uint8_t bytes[VMXR_MAX_INSN_LEN])
+{
+	static const uint8_t prefixes[] = { 0x66, 0xf2, 0xf3, 0x2e, 0x64, 0x65, 0x67, 0x48, 0x41 };
+	static const uint8_t opcodes[] = { 0x01, 0x20, 0x22, 0x30, 0x32,
+					   0x38, 0x78, 0x79, 0xa2, 0xc7 };
+	size_t i = 0, nr_prefixes = next_random(state) % 4;
+
+	for (size_t k = 0; k < VMXR_MAX_INSN_LEN; k++)
+		bytes[k] = (uint8_t)next_random(state);
+	while (i < nr_prefixes)
+		bytes[i++] = prefixes[next_random(state) % sizeof(prefixes)];
+	bytes[i++] = 0x0f;
+	bytes[i] = opcodes[next_random(state) % sizeof(opcodes)];
+}
+
+static void prefilter_misses_nothing_that_decodes(void)
+{
+	uint64_t state = 0x9e3779b97f4a7c15;
+	unsigned int found = 0;
+
+	for (unsigned int i = 0; i < 300000; i++) {
+		uint8_t bytes[VMXR_MAX_INSN_LEN];
+		struct vmxr_consumer consumer;
+		struct vmxr_insn insn;
+
+		random_insn(&state, bytes);
+		vmxr_decode(bytes, sizeof(bytes), &insn);
+		vmxr_decode_consumer(bytes, sizeof(bytes), &consumer);
+		if (insn.kind == VMXR_NOT_OURS)
+			continue;
+		found++;
+		KTAP_EXPECT(vmxr_prefilter(bytes, insn.len));
+		KTAP_EXPECT(insn.len && insn.len <= sizeof(bytes));
+		KTAP_EXPECT(insn.rm_is_mem || insn.rm <= VMXR_NO_REG);
+	}
+	/* the sample was worth it */
+	KTAP_EXPECT(found > 10000);
+}
+
 static void every_kind_has_a_name(void)
 {
 	for (int kind = 0; kind < VMXR_NR_KINDS; kind++)
@@ -178,6 +227,8 @@ static const struct ktap_case cases[] = {
 	  movdir64b_names_destination_and_source },
 	{ "vmxr.insn.memory_operand_address", memory_operand_address },
 	{ "vmxr.insn.negative_displacement_wraps", negative_displacement_wraps },
+	{ "vmxr.insn.prefilter_misses_nothing_that_decodes",
+	  prefilter_misses_nothing_that_decodes },
 	{ "vmxr.insn.every_kind_has_a_name", every_kind_has_a_name },
 };
 
