@@ -256,8 +256,11 @@ void vmxr_decode_consumer(const uint8_t *bytes, size_t len, struct vmxr_consumer
 
 	memset(out, 0, sizeof(*out));
 	out->rm = VMXR_NO_REG;
-	if (!decode(bytes, len, &insn, ops))
+	if (!decode(bytes, len, &insn, ops)) {
+		/* It may well read the flags: whoever asks must not go on silently. */
+		out->kind = VMXR_READS_FLAGS;
 		return;
+	}
 
 	bool two_byte = insn.opcode_map == ZYDIS_OPCODE_MAP_0F;
 	uint8_t row = insn.opcode & 0xf0;

@@ -185,6 +185,8 @@ void tdxm_page_assign(struct tdxm_page *page, enum tdx_page_type type, uint64_t 
 	entry->owner = owner;
 	entry->object = object;
 	atomic_store(&entry->bepoch, 0);
+	/* Reported by now, if it was stale; its next life is another story. */
+	atomic_store(&entry->stale_hkid, 0);
 	atomic_store(&entry->type, type);
 }
 

@@ -43,7 +43,7 @@ struct tdxm_td {
 	_Atomic uint32_t refcount[2]; /* VCPUs inside the TD, by parity of their epoch */
 	_Atomic uint32_t num_vcpus;
 	_Atomic uint32_t num_assoc_vcpus;
-	uint32_t x2apic_id[TDX_MAX_VCPUS_PER_TD]; /* by VCPU index, VP.INIT v1 only */
+	uint64_t x2apic_id[TDX_MAX_VCPUS_PER_TD]; /* by VCPU index, all ones after VP.INIT v0 */
 	_Atomic bool topology_off;
 	struct tdxm_sept_page *root;
 	unsigned int root_level;

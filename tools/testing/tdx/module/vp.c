@@ -104,6 +104,7 @@ void tdxm_vp_init_commit(struct tdxm_call *call)
 		vcpu->x2apic_id = call->in.r8;
 		td->x2apic_id[vcpu->index] = vcpu->x2apic_id;
 	} else {
+		td->x2apic_id[vcpu->index] = ~0ULL;
 		td->topology_off = true;
 	}
 	vcpu->assoc_lp = call->lp;
@@ -192,6 +193,7 @@ uint64_t tdxm_vp_enter_check(struct tdxm_call *call)
 /*
  * MODEL: no guest code runs. Every entry exits at once with the TDVMCALL of an
  * idle guest, HLT with interrupts enabled, which KVM turns into a sleeping VCPU.
+ * Neither the posted-interrupt descriptor nor PEND_NMI is consumed.
  */
 static void exit_with_hlt(struct tdxm_call *call)
 {

@@ -10,6 +10,8 @@
  * next instruction must be in the same block, or near the edge of a page,
  * where blocks end; a block that ends elsewhere is translated once more.
  */
+#include <string.h>
+
 #include "qemu/tdxq.h"
 
 #define CPUID_LEN 2
@@ -112,7 +114,12 @@ static bool note_cpuid(struct tdxq_vcpu *vcpu)
 	uint32_t leaf = (uint32_t)tdxq_read_gpr(vcpu, VMXR_RAX);
 	uint32_t subleaf = (uint32_t)tdxq_read_gpr(vcpu, VMXR_RCX);
 
-	if (!vmxr_cpuid_differs(leaf, subleaf) || !tdxq_in_long_mode(vcpu))
+	if (!tdxq_in_long_mode(vcpu)) {
+		/* After an INIT, as VMX operation does not leave long mode. */
+		memset(&vcpu->cpu, 0, sizeof(vcpu->cpu));
+		return false;
+	}
+	if (!vmxr_cpuid_differs(leaf, subleaf))
 		return false;
 	vcpu->after.kind = TDXQ_AFTER_CPUID;
 	vcpu->after.leaf = leaf;
@@ -125,6 +132,8 @@ void tdxq_before_cpuid(unsigned int vcpu_index, void *userdata)
 	struct tdxq_site *site = userdata;
 	struct tdxq_vcpu *vcpu = &site->q->vcpu[vcpu_index];
 
+	/* Not last in its block, or not any more: the next split starts anew. */
+	vcpu->split_rip = 0;
 	if (note_cpuid(vcpu))
 		set_pending(site->q, vcpu_index, tdxq_rip(vcpu, site) + CPUID_LEN);
 }

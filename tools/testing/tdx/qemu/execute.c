@@ -117,8 +117,10 @@ static uint64_t consume_flags(struct tdxq *q, const struct vmxr_insn *insn, cons
 				     vmxr_cond_holds(next.cond, flags);
 		return rip + next.len;
 	case VMXR_READS_FLAGS:
-		tdxq_gapf(q, "flags of %s are read by neither Jcc nor SETcc",
-			  vmxr_kind_name(insn->kind));
+		tdxq_gapf(
+			q,
+			"flags of %s are read by neither Jcc nor SETcc, or by what cannot be decoded",
+			vmxr_kind_name(insn->kind));
 		break;
 	case VMXR_IGNORES_FLAGS:
 		break;
@@ -166,13 +168,19 @@ void tdxq_execute(unsigned int vcpu_index, void *userdata)
 	uint64_t rip;
 	size_t len;
 
-	if (!tdxq_in_long_mode(vcpu) || tdxq_cpl(vcpu))
+	if (!tdxq_in_long_mode(vcpu))
 		return;
 	rip = tdxq_rip(vcpu, site);
 	len = fetch(q, rip, bytes);
 	vmxr_decode(bytes, len, &insn);
 	if (insn.kind == VMXR_NOT_OURS)
 		return;
+	if (tdxq_cpl(vcpu)) {
+		/* The others are privileged; this one CPUID offers to user space, too. */
+		if (insn.kind == VMXR_MOVDIR64B)
+			tdxq_gapf(q, "%s in user mode", vmxr_kind_name(insn.kind));
+		return;
+	}
 
 	load_regs(vcpu, rip, &old);
 	new = old;

@@ -38,6 +38,8 @@ struct tdxm *tdxq_module(struct tdxq *q)
 	g_mutex_lock(&q->power_lock);
 	if (!q->module)
 		g_atomic_pointer_set(&q->module, power_on(q));
+	if (!q->module)
+		tdxq_gapf(q, "the TDX module cannot be powered on");
 	module = q->module;
 	g_mutex_unlock(&q->power_lock);
 	return module;

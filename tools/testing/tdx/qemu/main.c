@@ -38,6 +38,10 @@ static bool usable(const qemu_info_t *info)
 			info->system.max_vcpus, TDXM_MAX_LPS);
 		return false;
 	}
+	if (info->system.smp_vcpus != info->system.max_vcpus) {
+		fprintf(stderr, "tdx-host: no CPU can be added later, -smp maxcpus= must go\n");
+		return false;
+	}
 	return true;
 }
 

@@ -141,6 +141,7 @@ static void probe(struct tdxq *q, uint64_t base, uint64_t limit)
  */
 void tdxq_find_ram(struct tdxq *q)
 {
+	q->nr_ram = 0;
 	probe(q, MIB, 4 * GIB);
 	probe(q, 4 * GIB, 1024 * GIB);
 }

@@ -47,11 +47,14 @@ static void init_both_versions_ok(void)
 	struct machine *machine = machine_new_booted();
 	struct test_td td = td_new(machine, 2, STAGE_INITIALIZED);
 	struct test_vcpu first = td_new_vcpu(&td), second = td_new_vcpu(&td);
+	struct test_vcpu third = td_new_vcpu(&td);
 
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_INIT | V1, first.tdvpr, 0xabcd, 7, 0);
 	EXPECT_CALL(TDX_SUCCESS, machine, 1, TDH_VP_INIT, second.tdvpr, 0, 0, 0);
-	KTAP_EXPECT_EQ(td_model(&td)->num_vcpus, 2);
-	KTAP_EXPECT_EQ(td_model(&td)->num_assoc_vcpus, 2);
+	/* Version 0 brought no id, hence 0 is free. */
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_INIT | V1, third.tdvpr, 0, 0, 0);
+	KTAP_EXPECT_EQ(td_model(&td)->num_vcpus, 3);
+	KTAP_EXPECT_EQ(td_model(&td)->num_assoc_vcpus, 3);
 	KTAP_EXPECT_EQ(vcpu_model(&td, &first)->initial_rcx, 0xabcd);
 	KTAP_EXPECT_EQ(vcpu_model(&td, &first)->x2apic_id, 7);
 	KTAP_EXPECT_EQ(vcpu_model(&td, &second)->index, 1);
