@@ -164,7 +164,7 @@ def watch(child: "subprocess.Popen[typing.Any]", console: Tail, ktap: Tail, cont
         ended = child.poll() is not None
         dog.console(console.lines())
         dog.ktap(ktap.lines())
-        for action in dog.due(time.monotonic()):
+        for action in dog.due(time.monotonic()) if not ended else []:
             if action == watchdog.QUIT:
                 control.quit()
             elif action == watchdog.KILL:

@@ -5,6 +5,7 @@ import argparse
 import pathlib
 import signal
 import sys
+import traceback
 import typing
 
 from . import (compose, errors, job, lines, matrix, packages, paths, qemu, report, selftests,
@@ -25,13 +26,16 @@ environment:
   TDX_INIT_MEM_JOBS    jobs of a build (default: one for each CPU)"""
 BISECT = {errors.PASSED: 0, errors.FAILED: 1}
 BISECT_SKIP = 125
+BISECT_STOP = 128
 
 
 class Parser(argparse.ArgumentParser):
     """Wrong usage is not status 2: that one means "did not build"."""
 
     def error(self, message: str) -> typing.NoReturn:
-        self.exit(errors.BROKEN, f"{self.prog}: {message}; see --help\n")
+        # git bisect stops at 128; anything below but 125 would condemn the commit.
+        status = BISECT_STOP if "bisect-run" in sys.argv[1:2] else errors.BROKEN
+        self.exit(status, f"{self.prog}: {message}; see --help\n")
 
 
 def parser() -> Parser:
@@ -150,18 +154,14 @@ def do_run(out: steps.Steps, options: argparse.Namespace) -> int:
     verdict = job.run(out, wanted, directory)
     if out.dry_run:
         return errors.PASSED
+    report.print_end(out, verdict, directory)
     report.write_files(verdict, job.headline(wanted), out.times, options.ktap, options.junit,
                        options.json)
-    report.print_end(out, verdict, directory)
     return verdict.status
 
 
 def do_bisect_run(out: steps.Steps, options: argparse.Namespace) -> int:
-    try:
-        return BISECT.get(do_run(out, options), BISECT_SKIP)
-    except errors.Stop as stop:
-        print(f"tdx-init-mem: {stop}", file=sys.stderr)
-        return BISECT_SKIP
+    return BISECT.get(do_run(out, options), BISECT_SKIP)
 
 
 def do_matrix(out: steps.Steps, options: argparse.Namespace) -> int:
@@ -208,10 +208,17 @@ def main(arguments: typing.Sequence[str]) -> int:
     except errors.Stop as stop:
         out.log(f"{type(stop).__name__}: {stop}")
         print(f"tdx-init-mem: {stop}", file=sys.stderr)
-        return stop.status
+        status = stop.status
     except KeyboardInterrupt:
         print("tdx-init-mem: interrupted; the same command continues", file=sys.stderr)
         return errors.INTERRUPTED
     except OSError as error:
         print(f"tdx-init-mem: {error}", file=sys.stderr)
-        return errors.BROKEN
+        status = errors.BROKEN
+    except Exception as error:  # a bug of the runner says nothing about the kernel
+        out.log(traceback.format_exc())
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"tdx-init-mem: a bug of the runner: {what}; see {out.log_path or 'no log'}",
+              file=sys.stderr)
+        status = errors.BROKEN
+    return BISECT_SKIP if options.verb == "bisect-run" else status

@@ -25,6 +25,7 @@ LOCK_REPORT = re.compile(
     r"(possible (?:recursive locking|circular locking dependency|irq lock inversion dependency) "
     r"detected|bad unlock balance detected|inconsistent lock state|suspicious RCU usage|"
     r"possible deadlock|nested lock was not taken|held lock freed|"
+    r"trying to register non-static key|turning off the locking correctness validator|"
     r"lock held when returning to user space|Invalid wait context|"
     r"\S+-safe -> \S+-unsafe lock order detected|process \S+ still has locks held)")
 # Complaints in one line; the group, if any, is the place.
@@ -39,6 +40,8 @@ ONE_LINE = (
     (re.compile(r"BUG: (unable to handle .*|kernel NULL pointer dereference).*"), "BUG: {0}"),
     (re.compile(r"(general protection fault)"), "{0}"),
     (re.compile(r"BUG: (sleeping function called from invalid context at \S+)"), "BUG: {0}"),
+    (re.compile(r"^(?:traps: )?(PANIC: [^,]+)"), "{0}"),
+    (re.compile(r"^(?:Oops: )?(int3|divide error|invalid opcode|stack segment): "), "{0}"),
     (re.compile(r"\b(Oops): "), "{0}"),
     (re.compile(r"BUG: (Bad (?:page|rss).*)"), "BUG: {0}"),
     (re.compile(r"BUG: (using \S+ in preemptible)"), "BUG: {0}"),

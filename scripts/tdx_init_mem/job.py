@@ -149,17 +149,19 @@ def select(programs: typing.Sequence[str], globs: typing.Sequence[str]
     """(program, case pattern) in order. A glob is FAMILY or FAMILY/CASE; full names do as well."""
     if not globs:
         return [(name, "") for name in programs]
-    chosen = []
-    for name in programs:
-        for glob in globs:
-            family, _, case = glob.partition("/")
-            if any(fnmatch.fnmatchcase(name, pattern)
-                   for pattern in (family, PROGRAM_NAME.format(family))):
-                chosen.append((name, case))
-                break
-    if not chosen:
-        raise errors.Broken(f"no test matches {' '.join(globs)}: see scripts/tdx-init-mem list")
-    return chosen
+    chosen: typing.Dict[str, str] = {}
+    for glob in globs:
+        family, _, case = glob.partition("/")
+        matching = [name for name in programs
+                    if any(fnmatch.fnmatchcase(name, pattern)
+                           for pattern in (family, PROGRAM_NAME.format(family)))]
+        if not matching:
+            raise errors.Broken(f"no test matches {glob}: see scripts/tdx-init-mem list")
+        for name in matching:
+            if chosen.setdefault(name, case) != case:
+                raise errors.Broken(f"{name} can run with one choice of cases only, not with both "
+                                    f"{chosen[name] or 'all'} and {case or 'all'}")
+    return [(name, chosen[name]) for name in programs if name in chosen]
 
 
 def settings(job: Job) -> typing.Dict[str, str]:

@@ -7,6 +7,9 @@ import typing
 from . import boot, console, errors, expectations, ktap
 from .results import Program, Splat, Status
 
+LOST = (Status.CRASH, Status.HANG, Status.NOT_RUN)
+REPORT_KEYS = {"calls", "unimplemented", "sanitizer"}
+
 
 @dataclasses.dataclass
 class Verdict:
@@ -38,7 +41,9 @@ def judge(outcome: boot.Outcome, expected: typing.Sequence[str], kernel: Kernel)
     broken = machinery_failure(outcome, kernel.emulated)
     if broken:
         verdict.status = errors.BROKEN
-        verdict.findings = [*names(splats.get("", [])), broken]
+        verdict.findings = [f"{name}{f' (in {owner})' if owner else ''}"
+                            for owner, found in splats.items() for name in names(found)]
+        verdict.findings.append(broken)
         return verdict
     verdict.report = outcome.report or {}
     if not verdict.programs:
@@ -55,7 +60,8 @@ def judge(outcome: boot.Outcome, expected: typing.Sequence[str], kernel: Kernel)
             verdict.findings.append(f"{program.name}: {program.status.value}"
                                     f"{': ' if program.reason else ''}{program.reason}")
     verdict.outside = [*emulator_findings(verdict.report),
-                       *(f"before any test: {name}" for name in names(splats.get("", [])))]
+                       *(f"before any test: {name}" for name in names(splats.get("", []))),
+                       *late_findings(verdict.programs, outcome)]
     verdict.findings += verdict.outside
     for program in verdict.programs:
         hangs_first = sorted(program.splats, key=lambda splat: not splat.hang)
@@ -72,7 +78,7 @@ def machinery_failure(outcome: boot.Outcome, emulated: bool) -> str:
         return f"the machine did not boot: {why}{': ' if last else ''}{last[-1] if last else ''}"
     if outcome.qemu_status < 0:
         return f"QEMU died of signal {-outcome.qemu_status}"
-    if emulated and outcome.report is None:
+    if emulated and not (isinstance(outcome.report, dict) and REPORT_KEYS <= outcome.report.keys()):
         return ("the emulated TDX host left no report"
                 f"{': ' if outcome.stderr else ''}{outcome.stderr[-200:]}")
     return ""
@@ -97,6 +103,15 @@ def attach(programs: typing.Sequence[Program], splats: typing.Mapping[str, typin
             program.reason = "the kernel complained"
 
 
+def late_findings(programs: typing.Sequence[Program], outcome: boot.Outcome) -> typing.List[str]:
+    """How the machine ended, if badly and no program has that in its own result."""
+    late = outcome.reason or ("" if outcome.complete else "the guest ended without saying so")
+    if not late and outcome.qemu_status:
+        late = f"QEMU ended with status {outcome.qemu_status}"
+    lost = any(program.status in LOST for program in programs)
+    return [f"after the tests: {late}"] if late and not lost else []
+
+
 def judge_known(programs: typing.Sequence[Program], kernel: Kernel) -> None:
     """A listed bug fails as it must. One that is gone is a failure: its row must go, too."""
     for program in programs:
@@ -112,8 +127,12 @@ def judge_known(programs: typing.Sequence[Program], kernel: Kernel) -> None:
                     case.reason = "listed as a known bug, and passes: remove its row"
         bad = [case for case in program.cases if case.status.bad]
         if program.status is Status.FAIL and program.count(Status.KNOWN) and not bad \
-                and not program.splats:
-            program.status, program.reason = Status.PASS, ""
+                and not program.splats and not program.bailed:
+            # A failed case is 1 in the harness: all else is a failure of its own.
+            if program.exit == 1:
+                program.status, program.reason = Status.PASS, ""
+            else:
+                program.reason = f"exit={program.exit}, and only known bugs to explain it"
         elif program.status is Status.PASS and bad:
             program.status, program.reason = Status.FAIL, f"{bad[0].name}: {bad[0].reason}"
 

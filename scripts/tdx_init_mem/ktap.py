@@ -17,6 +17,8 @@ _PLAN = re.compile(r"^1\.\.(\d+)(?:\s+#\s*SKIP\b\s*(.*))?$")
 _RESULT = re.compile(r"^(not ok|ok) (\d+)(?: -)?\s*([^#]*?)(?:\s*#\s*(.*))?$")
 _VERSION = re.compile(r"^(?:K?TAP version \d+)$")
 _SKIP = re.compile(r"^SKIP\b[:\s]*(.*)$", re.IGNORECASE)
+_EXIT = re.compile(r"^exit=(\d+)$")
+_BAIL = re.compile(r"^Bail out!")
 _TIMEOUT = re.compile(r"^(?:TIMEOUT|HANG)\b")
 _RUN = re.compile(r"^#\s+RUN\s+(\S+) \.\.\.")
 _NOISE = re.compile(r"^#\s+(?:RUN|OK|FAIL|SKIP|Starting|PASSED:|FAILED:|Totals:)")
@@ -34,12 +36,16 @@ def parse(text: str, expected: typing.Sequence[str]) -> typing.List[Program]:
             finish(current, nested)
             current = programs.setdefault(start[1], Program(start[1]))
             current.status, current.reason, nested = Status.CRASH, "no result", []
+        elif current and _BAIL.match(line):
+            current.bailed = line
         elif line.startswith(INDENT) and current:
             nested.append(line[len(INDENT):])
         elif current and not _ALIVE.match(line):
             result = _RESULT.match(line)
             if result and result[3] == current.name:
                 current.status, current.reason = verdict(result)
+                status = _EXIT.match(current.reason)
+                current.exit = int(status[1]) if status else None
     finish(current, nested)
     return list(programs.values())
 
@@ -75,6 +81,8 @@ def finish(program: typing.Optional[Program], lines: typing.Sequence[str]) -> No
         program.cases.append(Case(f"case {number}", Status.NOT_RUN, "no result"))
     program.diagnostics = pending
     settle(program, planned)
+    if program.bailed and not program.status.bad:
+        program.status, program.reason = Status.FAIL, program.bailed
 
 
 def settle(program: Program, planned: typing.Optional[int]) -> None:

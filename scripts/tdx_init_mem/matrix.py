@@ -66,8 +66,6 @@ def summarise(out: steps.Steps,
             "line": one.line, "variant": one.variant, "status": row_status, "stopped": stop,
             "cells": {program.family: {"text": cell.text, "expected": cell.expected,
                                        "detail": list(cell.detail)} for program, cell in cells}})
-    if json_file:
-        json_file.write_text(json.dumps(cells_as_data, indent=1) + "\n", encoding="utf-8")
     out.say(out.time_table())
     out.say()
     for line in notes:
@@ -79,6 +77,8 @@ def summarise(out: steps.Steps,
     verdict_text = ("all as expected" if status == errors.PASSED
                     else "NOT as expected: see the cells marked with !")
     out.say(out.paint("green" if status == errors.PASSED else "red", verdict_text))
+    if json_file:
+        json_file.write_text(json.dumps(cells_as_data, indent=1) + "\n", encoding="utf-8")
     return status
 
 
@@ -97,6 +97,10 @@ def judge_row(one: job.Job, verdict: judge.Verdict, stop: str
              for text, detail in [(cell.text, detail) for detail in cell.detail]]
     notes += [f"{where}: {finding}" for finding in verdict.outside]
     good = bool(cells) and all(cell.expected for _, cell in cells) and not verdict.outside
+    if good and verdict.status and not any(program.status.bad for program, _ in cells):
+        good = False
+        notes += [f"{where}: failed, though no test did: {finding}"
+                  for finding in verdict.findings or ["a boot ended early"]]
     return errors.PASSED if good else errors.FAILED, cells, notes
 
 

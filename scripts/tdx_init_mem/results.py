@@ -53,6 +53,8 @@ class Program:
     diagnostics: typing.List[str] = dataclasses.field(default_factory=list)
     splats: typing.List[Splat] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
+    exit: typing.Optional[int] = None  # as the guest's result line has it
+    bailed: str = ""  # the guest's "Bail out!" after it
 
     @property
     def family(self) -> str:

@@ -82,6 +82,8 @@ class Watchdog:
                 self._hang(f"silent for {SILENCE_LIMIT:.0f} s")
         actions = [action for at, action in self._script if at <= now]
         self._script = [(at, action) for at, action in self._script if at > now]
+        if QUIT in actions and self.ended and not self.reason:
+            self.reason = "the guest did not power off"
         return actions
 
     def _hang(self, reason: str) -> None:

@@ -7,9 +7,11 @@ import json
 import pathlib
 import tempfile
 import unittest
+import unittest.mock
 import xml.etree.ElementTree as xml
 
-from tdx_init_mem import apt, cli, errors, initramfs, job, judge, ktap, qemu, report
+from tdx_init_mem import (apt, cli, errors, initramfs, job, judge, ktap, matrix, qemu, report,
+                          steps)
 from tdx_init_mem.results import Status
 from . import saved
 
@@ -39,6 +41,20 @@ class Usage(unittest.TestCase):
     def test_bisect_never_blames_what_does_not_build(self) -> None:
         self.assertEqual(quiet("bisect-run", "--apply", "/no/such.patch", "--dry-run"), 125)
 
+    def test_bug_of_the_runner_blames_no_kernel(self) -> None:
+        for error in (ValueError("a\nb"), OSError("disk")):
+            with unittest.mock.patch.object(cli, "job_of", side_effect=error):
+                self.assertEqual(quiet("run"), errors.BROKEN)
+                self.assertEqual(quiet("bisect-run"), 125)
+
+    def test_bug_of_the_runner_is_one_line_and_a_traceback_in_the_log(self) -> None:
+        with unittest.mock.patch.object(cli, "job_of", side_effect=ValueError("a\nb")), \
+                unittest.mock.patch.object(steps.Steps, "log") as log, \
+                contextlib.redirect_stderr(io.StringIO()) as stderr:
+            cli.main(["run"])
+        self.assertEqual(stderr.getvalue().count("\n"), 1)
+        self.assertIn("Traceback", log.call_args[0][0])
+
     def test_list_works_anywhere(self) -> None:
         self.assertEqual(quiet("list"), errors.PASSED)
 
@@ -60,6 +76,13 @@ class Select(unittest.TestCase):
     def test_no_match_is_an_error(self) -> None:
         with self.assertRaises(errors.Broken):
             job.select(self.PROGRAMS, ["nothing"])
+        with self.assertRaisesRegex(errors.Broken, "nothing"):
+            job.select(self.PROGRAMS, ["abi", "nothing"])
+
+    def test_two_choices_of_cases_are_an_error(self) -> None:
+        with self.assertRaisesRegex(errors.Broken, "one choice of cases"):
+            job.select(self.PROGRAMS, ["abi/a*", "abi/b*"])
+        self.assertEqual(len(job.select(self.PROGRAMS, ["abi/a*", "*/a*"])), 2)
 
 
 class Qemu(unittest.TestCase):
@@ -132,6 +155,22 @@ class Files(unittest.TestCase):
             for suite in top:
                 self.assertEqual(int(suite.get("failures", "-1")),
                                  len(suite.findall("testcase/failure")), name)
+
+    def test_unwritable_file_does_not_cost_the_summary(self) -> None:
+        text = io.StringIO()
+        options = cli.parser().parse_args(["run", "--json", "/no/such/file"])
+        with unittest.mock.patch.object(job, "run", return_value=self.verdict("good")), \
+                unittest.mock.patch.object(job, "run_directory",
+                                           return_value=pathlib.Path("/tmp/x")), \
+                unittest.mock.patch.object(steps.Steps, "log_to"), \
+                self.assertRaises(errors.Broken):
+            cli.do_run(steps.Steps(text), options)
+        self.assertIn("result: ", text.getvalue())
+        text.truncate(0)
+        with self.assertRaises(OSError):
+            matrix.summarise(steps.Steps(text), [(job.Job(), self.verdict("good"), "")],
+                             pathlib.Path("/no/such/file"))
+        self.assertIn("as expected", text.getvalue())
 
     def test_json_can_be_read_back(self) -> None:
         data = json.loads(report.as_json(self.verdict("crashed"), "headline", [("boot", 1.0)]))

@@ -4,7 +4,7 @@
 import typing
 import unittest
 
-from tdx_init_mem import boot, errors, expectations, judge
+from tdx_init_mem import boot, errors, expectations, job, judge, matrix
 from tdx_init_mem.results import Case, Program, Splat, Status
 from . import saved
 
@@ -83,6 +83,29 @@ class Status_(unittest.TestCase):
     def test_dead_qemu_is_3(self) -> None:
         self.assertEqual(judged(outcome("good", qemu_status=-11)).status, errors.BROKEN)
 
+    def test_bad_end_after_the_last_test_is_1_and_named(self) -> None:
+        for late, changes in (("panic", {"reason": "panic"}),
+                              ("the guest ended without saying so", {"complete": False}),
+                              ("QEMU ended with status 1", {"qemu_status": 1})):
+            verdict = judged(outcome("good", **changes))
+            self.assertEqual((verdict.status, verdict.outside),
+                             (errors.FAILED, [f"after the tests: {late}"]))
+
+    def test_bad_end_in_a_test_is_that_test_s_own(self) -> None:
+        verdict = judged(outcome("hung", complete=False, reason="hung task"))
+        self.assertEqual(verdict.outside, [])
+
+    def test_report_without_its_parts_is_3(self) -> None:
+        for report in ([], {}, {"calls": [], "unimplemented": []}):
+            self.assertEqual(judged(outcome("good", report=report)).status, errors.BROKEN)
+
+    def test_splats_outlive_qemu(self) -> None:
+        for changes in ({"qemu_status": -11}, {"report": None}):
+            verdict = judged(outcome("warning", **changes), [ABI])
+            self.assertEqual(verdict.status, errors.BROKEN)
+            self.assertIn("WARNING at arch/x86/kvm/vmx/tdx.c:1637 tdx_load_mmu_pgd "
+                          f"(in {ABI})", verdict.findings[:-1])
+
     def test_zero_tests_is_3(self) -> None:
         self.assertEqual(judged(outcome("good", ktap=""), []).status, errors.BROKEN)
 
@@ -97,14 +120,23 @@ class Known(unittest.TestCase):
 
     NAME = "refused.nr_pages_wraps_in_bytes.region_untouched"
 
-    def status(self, mark: str, **kernel: bool) -> int:
-        ktap = (f"# tdx-init-mem: start {ABI}\n  1..1\n  {mark} 1 {self.NAME}\n"
-                f"{mark} 1 {ABI} # exit=1\n")
+    def status(self, mark: str, code: int = 1, after: str = "", name: str = NAME,
+               **kernel: bool) -> int:
+        ktap = (f"# tdx-init-mem: start {ABI}\n  1..1\n  {mark} 1 {name}\n"
+                f"{mark} 1 {ABI} # exit={code}\n{after}")
         made = boot.Outcome(ktap=ktap, ready=True, complete=True, report=REPORT)
         return judge.judge(made, [ABI], judge.Kernel("v6.18", "base", **kernel)).status
 
     def test_fails_as_it_must(self) -> None:
         self.assertEqual(self.status("not ok"), errors.PASSED)
+
+    def test_excuses_neither_another_exit_status_nor_a_bail_out(self) -> None:
+        self.assertEqual(self.status("not ok", code=139), errors.FAILED)
+        self.assertEqual(self.status("not ok", after="Bail out! x\n"), errors.FAILED)
+
+    def test_excuses_no_other_case(self) -> None:
+        self.assertEqual(self.status("not ok", name=self.NAME.replace("untouched", "other")),
+                         errors.FAILED)
 
     def test_is_news_if_it_passes(self) -> None:
         self.assertEqual(self.status("ok"), errors.FAILED)
@@ -147,3 +179,30 @@ class Compare(unittest.TestCase):
     def test_deadlock_without_its_splat_is_loud(self) -> None:
         cell = expectations.compare("v6.18", "shared-lock", self.program(Status.HANG, self.HANG))
         self.assertFalse(cell.expected)
+
+    def test_deadlock_with_more_than_that_is_loud(self) -> None:
+        other = Splat("KASAN: slab-use-after-free in kvm_gmem_release", "BUG: KASAN")
+        cell = expectations.compare("v6.18", "shared-lock",
+                                    self.program(Status.HANG, self.LOCK, self.HANG, other))
+        self.assertFalse(cell.expected)
+        self.assertIn(other.name, cell.detail[0])
+
+    def test_deadlock_after_a_failed_case_is_loud(self) -> None:
+        program = self.program(Status.HANG, self.LOCK, self.HANG)
+        program.cases.insert(0, Case("a.a", Status.FAIL, "wrong errno"))
+        cell = expectations.compare("v6.18", "shared-lock", program)
+        self.assertFalse(cell.expected)
+        self.assertIn("a.a", cell.detail[0])
+
+    def test_failure_that_no_cell_shows_is_not_green(self) -> None:
+        good = self.program(Status.PASS)
+        one = job.Job(line="v7.3", variant="base")
+        for status in (errors.PASSED, errors.FAILED):
+            row, _, notes = matrix.judge_row(one, judge.Verdict(status, [good]), "")
+            self.assertEqual((row, bool(notes)), (status, status == errors.FAILED))
+
+    def test_expected_deadlock_is_green(self) -> None:
+        hung = self.program(Status.HANG, self.LOCK, self.HANG)
+        one = job.Job(line="v6.18", variant="shared-lock")
+        verdict = judge.Verdict(errors.FAILED, [hung], ["the deadlock"])
+        self.assertEqual(matrix.judge_row(one, verdict, "")[0], errors.PASSED)

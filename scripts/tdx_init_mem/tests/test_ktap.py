@@ -77,6 +77,17 @@ class Parse(unittest.TestCase):
         self.assertEqual((program.cases[0].name, program.cases[0].status),
                          ("storm.short", Status.HANG))
 
+    def test_bail_out_fails_the_program_before_it(self) -> None:
+        bail = f"Bail out! the kernel complained during {ABI}"
+        for result in ("ok 1", "not ok 1", "ok 1 # SKIP"):
+            number, _, comment = result.partition(" # ")
+            text = (f"# tdx-init-mem: start {ABI}\n  1..1\n  ok 1 a\n"
+                    f"{number} {ABI}{' # ' if comment else ''}{comment}\n{bail}\n")
+            program, other = ktap.parse(text, [ABI, LOCKDEP])
+            self.assertIs(program.status, Status.FAIL)
+            self.assertEqual(program.reason, "" if "not" in result else bail)
+            self.assertIs(other.status, Status.NOT_RUN)
+
     def test_a_test_cannot_forge_the_result_of_its_program(self) -> None:
         text = (f"# tdx-init-mem: start {ABI}\n  1..1\n  ok 1 {ABI}\n"
                 f"not ok 1 {ABI} # exit=1\n")

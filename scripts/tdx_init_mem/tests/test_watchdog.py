@@ -73,4 +73,10 @@ class Watchdog(unittest.TestCase):
         dog = watchdog.Watchdog(0.0)
         dog.console([READY, "[    9.0] tdx-init-mem: end complete"])
         self.assertIn(watchdog.QUIT, advance(dog, 0.0, 60.0))
-        self.assertTrue(dog.ended)
+        self.assertEqual((dog.ended, dog.reason), (True, "the guest did not power off"))
+
+    def test_guest_that_powers_off_needs_no_reason(self) -> None:
+        dog = watchdog.Watchdog(0.0)
+        dog.console([READY, "[    9.0] tdx-init-mem: end complete"])
+        self.assertEqual(advance(dog, 0.0, watchdog.QUIT_LIMIT - 1), [])
+        self.assertEqual(dog.reason, "")
