@@ -15,7 +15,15 @@ FIXTURE_TEARDOWN(audit)
 
 TEST_F(audit, kernel_log_is_clean)
 {
-	td_audit(_metadata);
+	struct tdx_audit_report report;
+
+	tdx_audit_scan(&report);
+
+	/* A skip would hide a failure: what is known already comes first. */
+	if (!report.readable && tdx_audit_is_clean(&report))
+		SKIP(return, "/dev/kmsg is not readable");
+
+	td_audit_expect(_metadata, &report);
 }
 
 int main(int argc, char **argv)

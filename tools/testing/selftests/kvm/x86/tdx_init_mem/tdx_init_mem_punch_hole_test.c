@@ -212,11 +212,19 @@ TD_TEST_F(parked, completes_after_release)
  */
 #define STORM_ROUNDS 24
 
+struct storm;
+
+struct storm_puncher {
+	struct tdx_task task;
+	struct storm *storm;
+	u64 random;
+};
+
 struct storm {
 	struct td td;
 	pthread_barrier_t barrier;
 	struct tdx_task adder;
-	struct tdx_task holes[2];
+	struct storm_puncher punchers[2];
 	int results[TD_NR_PAGES];
 	u64 random;
 	bool stop;
@@ -238,8 +246,8 @@ FIXTURE_SETUP(storm)
 FIXTURE_TEARDOWN(storm)
 {
 	tdx_task_finish(&self->s.adder);
-	tdx_task_finish(&self->s.holes[0]);
-	tdx_task_finish(&self->s.holes[1]);
+	tdx_task_finish(&self->s.punchers[0].task);
+	tdx_task_finish(&self->s.punchers[1].task);
 	td_destroy(&self->s.td);
 	td_audit(_metadata);
 }
@@ -331,12 +339,12 @@ static bool storm_stopped(struct storm *s)
 
 static int storm_punch_until_stopped(void *arg)
 {
-	struct storm *s = arg;
-	u64 random = s->random + gettid();
+	struct storm_puncher *puncher = arg;
+	struct storm *s = puncher->storm;
 
 	while (!storm_stopped(s)) {
-		unsigned int first = storm_random(&random, TD_NR_PAGES);
-		unsigned int nr = 1 + storm_random(&random, TD_NR_PAGES - first);
+		unsigned int first = storm_random(&puncher->random, TD_NR_PAGES);
+		unsigned int nr = 1 + storm_random(&puncher->random, TD_NR_PAGES - first);
 		int r = td_punch(&s->td, first, nr);
 
 		if (r)
@@ -369,14 +377,20 @@ TD_TEST_F(storm, two_punchers_and_ranges_ok)
 	struct storm *s = &self->s;
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(s->holes); i++)
-		tdx_task_start(&s->holes[i], "puncher", storm_punch_until_stopped, s);
+	for (i = 0; i < ARRAY_SIZE(s->punchers); i++) {
+		struct storm_puncher *puncher = &s->punchers[i];
+
+		/* The adder takes the seed itself. */
+		puncher->storm = s;
+		puncher->random = s->random + 1 + i;
+		tdx_task_start(&puncher->task, "puncher", storm_punch_until_stopped, puncher);
+	}
 	tdx_task_start(&s->adder, "adder", storm_add_ranges, s);
 
 	EXPECT_EQ(0, tdx_task_finish(&s->adder));
 	__atomic_store_n(&s->stop, true, __ATOMIC_RELEASE);
-	for (i = 0; i < ARRAY_SIZE(s->holes); i++)
-		EXPECT_EQ(0, tdx_task_finish(&s->holes[i]));
+	for (i = 0; i < ARRAY_SIZE(s->punchers); i++)
+		EXPECT_EQ(0, tdx_task_finish(&s->punchers[i].task));
 
 	EXPECT_EQ(0, td_punch(&s->td, 0, TD_NR_PAGES));
 	hole_expect(_metadata, &s->td, 0, TD_NR_PAGES);
