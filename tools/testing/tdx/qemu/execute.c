@@ -117,10 +117,8 @@ static uint64_t consume_flags(struct tdxq *q, const struct vmxr_insn *insn, cons
 				     vmxr_cond_holds(next.cond, flags);
 		return rip + next.len;
 	case VMXR_READS_FLAGS:
-		tdxq_gapf(
-			q,
-			"flags of %s are read by neither Jcc nor SETcc, or by what cannot be decoded",
-			vmxr_kind_name(insn->kind));
+		/* Neither Jcc nor SETcc, or it cannot be decoded at all. */
+		tdxq_gapf(q, "flags of %s are read in an unknown way", vmxr_kind_name(insn->kind));
 		break;
 	case VMXR_IGNORES_FLAGS:
 		break;
