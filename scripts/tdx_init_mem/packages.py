@@ -13,7 +13,7 @@ NEEDED = (
     "bc", "bison", "busybox-static", "ca-certificates", "ccache", "clang-format",
     "debian-archive-keyring", "flex", "gcc", "git", "libc6-dev", "libelf-dev", "libglib2.0-dev",
     "libssl-dev", "libzydis-dev", "make", "nettle-dev", "perl", "pkg-config", "python3", "rsync",
-    "shellcheck", "xz-utils",
+    "shellcheck", "uuid-dev", "xz-utils",
 )
 # pkg-config is a virtual name on newer releases.
 PROVIDED_BY = {"pkg-config": ("pkg-config", "pkgconf")}
