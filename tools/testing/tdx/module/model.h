@@ -93,7 +93,6 @@ struct tdxm_call {
 	struct tdxm_page page;
 	struct tdxm_walk walk;
 	struct tdxm_tdmr *tdmr;
-	struct tdxm_object *new_object; /* freed by the dispatcher unless an effect took it */
 	const struct tdxm_field *field;
 	uint64_t value;
 	uint64_t completion; /* what a success returns in RAX, if not TDX_SUCCESS */

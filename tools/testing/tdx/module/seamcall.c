@@ -134,8 +134,6 @@ static uint64_t execute(struct tdxm_call *call)
 	if (status == TDX_SUCCESS && call->leaf->commit && !call->no_effect)
 		call->leaf->commit(call);
 	tdxm_unlock_all(call);
-	if (call->new_object)
-		call->new_object->free(call->new_object);
 	return status ? status : call->completion;
 }
 

@@ -66,6 +66,13 @@ bool machine_expect_status(uint64_t got, uint64_t want, const char *file, int li
 		regs_;                                                                    \
 	})
 
+/* RCX and RDX of a MEM leaf: the S-EPT entry and its level and state, or both 0. */
+static inline void expect_details(struct tdxm_regs regs, uint64_t rcx, uint64_t rdx)
+{
+	KTAP_EXPECT_EQ(regs.rcx, rcx);
+	KTAP_EXPECT_EQ(regs.rdx, rdx);
+}
+
 /* How far a TD has come. */
 enum td_stage {
 	STAGE_CREATED,

@@ -7,12 +7,6 @@
 #define BUSY TDX_OPERAND_BUSY
 #define INV TDX_OPERAND_INVALID
 
-static void expect_details(struct tdxm_regs regs, uint64_t rcx, uint64_t rdx)
-{
-	KTAP_EXPECT_EQ(regs.rcx, rcx);
-	KTAP_EXPECT_EQ(regs.rdx, rdx);
-}
-
 /* Chain PRIV4K for the TDR in RDX, and TDST: common to the MEM leaves. */
 static void tdr_checks(struct machine *machine, uint64_t leaf, uint64_t gpa)
 {

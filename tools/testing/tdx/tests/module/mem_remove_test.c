@@ -6,12 +6,6 @@
 #define BUSY TDX_OPERAND_BUSY
 #define INV TDX_OPERAND_INVALID
 
-static void expect_details(struct tdxm_regs regs, uint64_t rcx, uint64_t rdx)
-{
-	KTAP_EXPECT_EQ(regs.rcx, rcx);
-	KTAP_EXPECT_EQ(regs.rdx, rdx);
-}
-
 static void wbinvd(struct test_td *td, uint64_t hpa)
 {
 	EXPECT_CALL(TDX_SUCCESS, td->machine, 0, TDH_PHYMEM_PAGE_WBINVD, WITH_KEYID(hpa, td->hkid),
