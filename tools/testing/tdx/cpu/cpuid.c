@@ -8,13 +8,9 @@
 #include "cpu/vmx_spec.h"
 #include "cpu/vmxr.h"
 #include "module/tdxm.h"
+#include "tdx/tdx_emul_abi.h"
 
 #define ANY_SUBLEAF UINT32_MAX
-
-/* Leaves that no CPU has. Real hardware answers them with something else. */
-#define LEAF_EMULATOR 0x5ea00000
-#define LEAF_EMULATOR_VERSION 0x5ea00001
-#define CONTROL_ABI_VERSION 1
 
 /* out = (out & ~clear) | set */
 static const struct {
@@ -33,16 +29,16 @@ static const struct {
 	{ 0x00000007, 0, VMXR_EDX, 0, VMXR_BIT(29) },
 	/* MODEL: TCG translates 40 bits only, but no RAM lies above them */
 	{ 0x80000008, ANY_SUBLEAF, VMXR_EAX, 0xff, VMXR_MAXPHYADDR },
-	/* "TDXI" "NITM" "EMUL", and the highest leaf of the range */
-	{ LEAF_EMULATOR, ANY_SUBLEAF, VMXR_EAX, UINT32_MAX, LEAF_EMULATOR_VERSION },
-	{ LEAF_EMULATOR, ANY_SUBLEAF, VMXR_EBX, UINT32_MAX, 0x49584454 },
-	{ LEAF_EMULATOR, ANY_SUBLEAF, VMXR_ECX, UINT32_MAX, 0x4d54494e },
-	{ LEAF_EMULATOR, ANY_SUBLEAF, VMXR_EDX, UINT32_MAX, 0x4c554d45 },
+	/* the highest leaf of the range, and the signature */
+	{ TDX_EMUL_LEAF_SIGNATURE, ANY_SUBLEAF, VMXR_EAX, UINT32_MAX, TDX_EMUL_LEAF_CONTROL },
+	{ TDX_EMUL_LEAF_SIGNATURE, ANY_SUBLEAF, VMXR_EBX, UINT32_MAX, TDX_EMUL_SIGNATURE_EBX },
+	{ TDX_EMUL_LEAF_SIGNATURE, ANY_SUBLEAF, VMXR_ECX, UINT32_MAX, TDX_EMUL_SIGNATURE_ECX },
+	{ TDX_EMUL_LEAF_SIGNATURE, ANY_SUBLEAF, VMXR_EDX, UINT32_MAX, TDX_EMUL_SIGNATURE_EDX },
 	/* control ABI; the model's version, major in the upper half */
-	{ LEAF_EMULATOR_VERSION, ANY_SUBLEAF, VMXR_EAX, UINT32_MAX, CONTROL_ABI_VERSION },
-	{ LEAF_EMULATOR_VERSION, ANY_SUBLEAF, VMXR_EBX, UINT32_MAX, 0 },
-	{ LEAF_EMULATOR_VERSION, ANY_SUBLEAF, VMXR_ECX, UINT32_MAX, 0 },
-	{ LEAF_EMULATOR_VERSION, ANY_SUBLEAF, VMXR_EDX, UINT32_MAX, 0 },
+	{ TDX_EMUL_LEAF_VERSION, ANY_SUBLEAF, VMXR_EAX, UINT32_MAX, TDX_EMUL_ABI_VERSION },
+	{ TDX_EMUL_LEAF_VERSION, ANY_SUBLEAF, VMXR_EBX, UINT32_MAX, 0 },
+	{ TDX_EMUL_LEAF_VERSION, ANY_SUBLEAF, VMXR_ECX, UINT32_MAX, 0 },
+	{ TDX_EMUL_LEAF_VERSION, ANY_SUBLEAF, VMXR_EDX, UINT32_MAX, 0 },
 };
 
 #define NR_FIXES (sizeof(fixes) / sizeof(fixes[0]))
@@ -85,6 +81,6 @@ void vmxr_cpuid_fix(uint32_t leaf, uint32_t subleaf, uint32_t out[VMXR_NR_CPUID_
 		if (applies(i, leaf, subleaf))
 			out[fixes[i].reg] = (out[fixes[i].reg] & ~fixes[i].clear) | fixes[i].set;
 	}
-	if (leaf == LEAF_EMULATOR_VERSION)
+	if (leaf == TDX_EMUL_LEAF_VERSION)
 		out[VMXR_EBX] = model_version();
 }

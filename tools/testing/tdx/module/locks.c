@@ -78,8 +78,24 @@ const struct tdxm_lock_cell *tdxm_lock_cell(const struct tdxm_call *call, enum t
 	return &tdxm_lock_table[call->lock_class].cell[res];
 }
 
-static uint64_t busy(const struct tdxm_call *call, enum tdxm_resource res)
+static const char *const resource_name[RES_COUNT] = {
+	[RES_SYS] = "SYS",
+	[RES_KOT] = "KOT",
+	[RES_WBT] = "WBT",
+	[RES_KET] = "KET",
+	[RES_TDMR] = "TDMR",
+	[RES_TDR] = "TDR",
+	[RES_OP_STATE] = "OP_STATE",
+	[RES_SEPT_TREE] = "SEPT_TREE",
+	[RES_SEPT_ENTRY] = "SEPT_ENTRY",
+	[RES_PAGE] = "PAGE",
+	[RES_TDVPR] = "TDVPR",
+	[RES_EPOCH] = "EPOCH",
+};
+
+static uint64_t busy(struct tdxm_call *call, enum tdxm_resource res)
 {
+	call->busy = resource_name[res];
 	if (res == RES_SYS)
 		return TDX_SYS_BUSY;
 	return TDX_OPERAND_BUSY + tdxm_lock_cell(call, res)->operand;

@@ -56,7 +56,7 @@ void tdxm_mem_sept_add_commit(struct tdxm_call *call)
 	struct tdxm_sept_page *table = tdxm_sept_page_alloc();
 
 	tdxm_object_add(&call->m->objects, &table->object);
-	tdxm_page_assign(&call->page, PT_EPT, call->td->tdr_hpa, &table->object);
+	tdxm_page_assign(call->m, &call->page, PT_EPT, call->td->tdr_hpa, &table->object);
 	call->td->chldcnt++;
 	set_entry(call, SEPT_NL_MAPPED, call->page.hpa);
 }
@@ -90,7 +90,7 @@ void tdxm_mem_page_add_commit(struct tdxm_call *call)
 	/* MODEL: no encryption; the host would read the same bytes. */
 	if (!m->ops.mem_write(m->opaque, call->page.hpa, call->buf, sizeof(call->buf)))
 		tdxm_bug("TDMR page that is no RAM");
-	tdxm_page_assign(&call->page, PT_REG, call->td->tdr_hpa, NULL);
+	tdxm_page_assign(m, &call->page, PT_REG, call->td->tdr_hpa, NULL);
 	call->td->chldcnt++;
 	tdxm_mrtd_page_add(call->td, call->walk.gpa);
 	set_entry(call, SEPT_MAPPED, call->page.hpa);
@@ -115,7 +115,7 @@ uint64_t tdxm_mem_page_aug_check(struct tdxm_call *call)
 
 void tdxm_mem_page_aug_commit(struct tdxm_call *call)
 {
-	tdxm_page_assign(&call->page, PT_REG, call->td->tdr_hpa, NULL);
+	tdxm_page_assign(call->m, &call->page, PT_REG, call->td->tdr_hpa, NULL);
 	call->td->chldcnt += TDX_LEVEL_SIZE(call->page.level) / TDX_PAGE_SIZE;
 	set_entry(call, SEPT_PENDING, call->page.hpa);
 }

@@ -17,7 +17,9 @@
  * @size:	log2 of the bytes
  * @debug_only:	NOT_READABLE unless the TD is a debug one
  * @sparse:	codes in the range may be missing; "next" skips the range
- * @absent:	known, and left out on purpose: nothing to complain about
+ * @first:	offset of the first one that is there
+ * @td_preserving: of a module that can be updated; absent, yet nothing to complain
+ *		about, in another one
  * @read:	status, and the value of element @i; NULL for @constant
  * @write_mask:	bits that VP.WR may change, 0 for none
  * @valid:	status for a new value; NULL if any will do
@@ -32,7 +34,8 @@ struct tdxm_field {
 	bool non_arch;
 	bool debug_only;
 	bool sparse;
-	bool absent;
+	uint32_t first;
+	bool td_preserving;
 	uint64_t constant;
 	uint64_t (*read)(const struct tdxm_call *call, uint32_t i, uint64_t *value);
 	uint64_t write_mask;
@@ -53,6 +56,13 @@ static uint64_t pair(uint32_t low, uint32_t high)
 static uint64_t half(const struct tdx_cpuid_value *value, unsigned int element)
 {
 	return element ? pair(value->ecx, value->edx) : pair(value->eax, value->ebx);
+}
+
+static uint64_t read_features0(const struct tdxm_call *call, uint32_t i, uint64_t *value)
+{
+	(void)i;
+	*value = tdxm_features0(call->m);
+	return TDX_SUCCESS;
 }
 
 static uint64_t read_cpuid_leaf(const struct tdxm_call *call, uint32_t i, uint64_t *value)
@@ -126,8 +136,8 @@ static uint64_t valid_shared_hpa(struct tdxm_call *call, uint64_t hpa, uint64_t 
 		return TDX_METADATA_FIELD_VALUE_NOT_VALID;
 	hpa &= BIT_U64(call->m->keyid_shift) - 1;
 	if (tdxm_pamt_td_owned(call->m, hpa))
-		tdxm_sanitizer(call->m, "%s: %s 0x%llx is owned by a TD", call->leaf->name, what,
-			       (unsigned long long)hpa);
+		tdxm_sanitizer(call, SAN_SOURCE_OWNED_BY_TD, hpa & ~(TDX_PAGE_SIZE - 1),
+			       "%s: %s at 0x%llx", call->leaf->name, what, (unsigned long long)hpa);
 	return TDX_SUCCESS;
 }
 
@@ -178,9 +188,8 @@ static const struct tdxm_field fields[] = {
 	SYS(0x08, 3, 1, CONST(5)), /* version: minor, major, update */
 	SYS(0x08, 4, 1, CONST(1)),
 	SYS(0x08, 5, 1, CONST(24)),
-	SYS(0x09, 0, 1, .non_arch = true, .absent = true), /* MODULE_HV: no TD preserving */
-	SYS(0x0a, 8, 3,
-	    CONST(TDX_FEATURES0_HOST_PRIORITY | TDX_FEATURES0_NO_RBP_MOD | TDX_FEATURES0_TOPOLOGY)),
+	SYS(0x09, 0, 1, .non_arch = true, .td_preserving = true, CONST(TDX_MODULE_HV)),
+	SYS(0x0a, 8, 3, .read = read_features0),
 	SYS(0x11, 0x08, 1, .non_arch = true, CONST(TDX_MAX_TDMRS)),
 	SYS(0x11, 0x09, 1, .non_arch = true, CONST(TDX_MAX_RESERVED_PER_TDMR)),
 	SYS(0x11, 0x10, 1, .non_arch = true, CONST(TDX_PAMT_ENTRY_SIZE), .last = 2),
@@ -209,7 +218,8 @@ static const struct tdxm_field fields[] = {
 	DEBUG_TD(0x12, 0, 3, .read = read_epoch),
 	DEBUG_TD(0x12, 1, 3, .read = read_refcount),
 	TD(0x13, 0, 3, .last = SHA384_DIGEST_SIZE / 8 - 1, .debug_only = true, .read = read_mrtd),
-	TD(0x14, 0, 3, .last = (1 << 17) - 1, .non_arch = true, .sparse = true,
+	/* CPUID_VALUES. MODEL: of no leaf that would fault, hence none is NOT_READABLE. */
+	TD(0x14, 0, 3, .last = (1 << 17) - 1, .non_arch = true, .sparse = true, .first = 0x1fe,
 	   .read = read_cpuid_value),
 
 	VCPU(0x00, VMCS_PI_VECTOR, 1, pi_vector, 0xffff, .valid = valid_pi_vector),
@@ -245,16 +255,22 @@ static uint64_t field_id(const struct tdxm_field *field, uint32_t index)
 	       (uint64_t)field->space << 52 | (uint64_t)field->size << 32 | (field->code + index);
 }
 
+static bool is_absent(const struct tdxm *m, const struct tdxm_field *field)
+{
+	return field->td_preserving && !m->platform.td_preserving;
+}
+
 /* Id of the element behind @index of @field, or the first one of @space for NULL. */
-static uint64_t next_id(enum tdxm_field_space space, const struct tdxm_field *field, uint32_t index)
+static uint64_t next_id(const struct tdxm *m, enum tdxm_field_space space,
+			const struct tdxm_field *field, uint32_t index)
 {
 	const struct tdxm_field *row;
 
 	if (field && !field->sparse && index < field->last)
 		return field_id(field, index + 1);
 	for (row = field ? field + 1 : fields; row < fields + ARRAY_LEN(fields); row++) {
-		if (row->space == space && !row->absent)
-			return field_id(row, 0);
+		if (row->space == space && !is_absent(m, row))
+			return field_id(row, row->first);
 	}
 	return ID_NONE;
 }
@@ -286,18 +302,18 @@ uint64_t tdxm_metadata_read(struct tdxm_call *call, enum tdxm_field_space space,
 
 	call->out.r8 = 0;
 	if (next_in_rdx && id == ID_NONE) {
-		call->out.rdx = next_id(space, NULL, 0);
+		call->out.rdx = next_id(call->m, space, NULL, 0);
 		return TDX_METADATA_FIRST_FIELD_ID_IN_CONTEXT;
 	}
 	field = find_field(space, id);
-	if (!field || field->absent)
+	if (!field || is_absent(call->m, field))
 		return unknown_field(call, field, id);
 	status = read_element(call, field, ID_CODE(id) - field->code, &value);
 	if (status)
 		return status;
 	call->out.r8 = value;
 	if (next_in_rdx)
-		call->out.rdx = next_id(space, field, ID_CODE(id) - field->code);
+		call->out.rdx = next_id(call->m, space, field, ID_CODE(id) - field->code);
 	return TDX_SUCCESS;
 }
 

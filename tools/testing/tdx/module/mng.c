@@ -4,8 +4,9 @@
 #include "module/model.h"
 
 #define ALL_OPS (~OPS_MASK(TD_UNINITIALIZED))
-/* TDCS page that holds the root of the S-EPT, and the one that completes the TDCS. */
+/* Of the TDCS pages, from 0: the root of the S-EPT, and the one that is filled at random. */
 #define TDCX_SEPT_ROOT 3
+#define TDCX_RANDOM 5
 
 static struct tdxm_kot_entry *kot_of(const struct tdxm_call *call)
 {
@@ -24,11 +25,10 @@ uint64_t tdxm_mng_create_check(struct tdxm_call *call)
 		status = tdxm_lock(call, RES_KOT, &m->kot_lock);
 	if (status)
 		return status;
-	if (m->kot[hkid].state != KOT_FREE) {
-		tdxm_sanitizer(m, "%s: KeyID %llu used again before TDH.MNG.KEY.FREEID",
-			       call->leaf->name, (unsigned long long)hkid);
+	if (m->kot[hkid].state != KOT_FREE)
 		return TDX_HKID_NOT_FREE;
-	}
+	if (tdxm_lp_state(call, TDXM_LP_NO_ENTROPY))
+		return TDX_RND_NO_ENTROPY;
 	return TDX_SUCCESS;
 }
 
@@ -37,9 +37,10 @@ void tdxm_mng_create_commit(struct tdxm_call *call)
 	struct tdxm *m = call->m;
 	struct tdxm_td *td = tdxm_td_alloc(call->in.rcx, call->in.rdx);
 
+	td->serial = atomic_fetch_add(&m->td_serial, 1) + 1;
 	tdxm_object_add(&m->objects, &td->object);
 	m->kot[td->hkid].state = KOT_ASSIGNED;
-	tdxm_page_assign(&call->page, PT_TDR, 0, &td->object);
+	tdxm_page_assign(m, &call->page, PT_TDR, 0, &td->object);
 }
 
 uint64_t tdxm_mng_key_config_check(struct tdxm_call *call)
@@ -54,7 +55,10 @@ uint64_t tdxm_mng_key_config_check(struct tdxm_call *call)
 		return TDX_LIFECYCLE_STATE_INCORRECT;
 	if (call->td->packages_configured & 1u << tdxm_package(call))
 		return TDX_KEY_CONFIGURED;
-	return tdxm_lock(call, RES_KET, &call->m->ket_lock[tdxm_package(call)]);
+	status = tdxm_lock(call, RES_KET, &call->m->ket_lock[tdxm_package(call)]);
+	if (!status && tdxm_lp_state(call, TDXM_LP_NO_ENTROPY))
+		return TDX_KEY_GENERATION_FAILED;
+	return status;
 }
 
 void tdxm_mng_key_config_commit(struct tdxm_call *call)
@@ -79,7 +83,10 @@ uint64_t tdxm_mng_addcx_check(struct tdxm_call *call)
 		return TDX_TDCX_NUM_INCORRECT;
 	if (td->num_tdcx >= TDX_TDCS_PAGES && td->op_state != TD_UNINITIALIZED)
 		return TDX_OP_STATE_INCORRECT + td->op_state;
-	return tdxm_page_lock_4k(call, RES_PAGE, call->in.rcx, PT_NDA, &call->page);
+	status = tdxm_page_lock_4k(call, RES_PAGE, call->in.rcx, PT_NDA, &call->page);
+	if (!status && td->num_tdcx == TDCX_RANDOM && tdxm_lp_state(call, TDXM_LP_NO_ENTROPY))
+		return TDX_RND_NO_ENTROPY;
+	return status;
 }
 
 void tdxm_mng_addcx_commit(struct tdxm_call *call)
@@ -90,7 +97,7 @@ void tdxm_mng_addcx_commit(struct tdxm_call *call)
 		td->root = tdxm_sept_page_alloc();
 	td->num_tdcx++;
 	td->chldcnt++;
-	tdxm_page_assign(&call->page, PT_TDCX, td->tdr_hpa, NULL);
+	tdxm_page_assign(call->m, &call->page, PT_TDCX, td->tdr_hpa, NULL);
 }
 
 uint64_t tdxm_mng_rd_check(struct tdxm_call *call)

@@ -23,9 +23,25 @@ static void mrtd_record(struct tdxm_td *td, const char *name, uint64_t gpa)
 	sha384_update(&td->mrtd_ctx, sizeof(block), (const uint8_t *)&block);
 }
 
+/* The measurement as it is now; @td must not go away meanwhile. */
+void tdxm_mrtd_get(struct tdxm_td *td, uint8_t mrtd[SHA384_DIGEST_SIZE])
+{
+	struct sha384_ctx copy;
+
+	pthread_mutex_lock(&td->mrtd_mutex);
+	copy = td->mrtd_ctx;
+	if (td->op_state == TD_RUNNABLE)
+		memcpy(mrtd, td->mrtd, SHA384_DIGEST_SIZE);
+	else
+		sha384_digest(&copy, SHA384_DIGEST_SIZE, mrtd);
+	pthread_mutex_unlock(&td->mrtd_mutex);
+}
+
 void tdxm_mrtd_page_add(struct tdxm_td *td, uint64_t gpa)
 {
+	pthread_mutex_lock(&td->mrtd_mutex);
 	mrtd_record(td, "MEM.PAGE.ADD", gpa);
+	pthread_mutex_unlock(&td->mrtd_mutex);
 }
 
 uint64_t tdxm_mr_extend_check(struct tdxm_call *call)
@@ -46,6 +62,10 @@ uint64_t tdxm_mr_extend_check(struct tdxm_call *call)
 	if (status)
 		return status;
 
+	/*
+	 * MODEL: the answer without operand and details is for a page that is
+	 * blocked for writing, a state of migration.
+	 */
 	call->walk.gpa = call->in.rcx;
 	call->walk.want_level = 0;
 	if (tdxm_sept_walk(call) || call->walk.state != SEPT_MAPPED)
@@ -58,8 +78,12 @@ uint64_t tdxm_mr_extend_check(struct tdxm_call *call)
 
 void tdxm_mr_extend_commit(struct tdxm_call *call)
 {
-	mrtd_record(call->td, "MR.EXTEND", call->in.rcx);
-	sha384_update(&call->td->mrtd_ctx, CHUNK, call->buf);
+	struct tdxm_td *td = call->td;
+
+	pthread_mutex_lock(&td->mrtd_mutex);
+	mrtd_record(td, "MR.EXTEND", call->in.rcx);
+	sha384_update(&td->mrtd_ctx, CHUNK, call->buf);
+	pthread_mutex_unlock(&td->mrtd_mutex);
 }
 
 uint64_t tdxm_mr_finalize_check(struct tdxm_call *call)
@@ -75,6 +99,10 @@ uint64_t tdxm_mr_finalize_check(struct tdxm_call *call)
 
 void tdxm_mr_finalize_commit(struct tdxm_call *call)
 {
-	sha384_digest(&call->td->mrtd_ctx, sizeof(call->td->mrtd), call->td->mrtd);
-	call->td->op_state = TD_RUNNABLE;
+	struct tdxm_td *td = call->td;
+
+	pthread_mutex_lock(&td->mrtd_mutex);
+	sha384_digest(&td->mrtd_ctx, sizeof(td->mrtd), td->mrtd);
+	td->op_state = TD_RUNNABLE;
+	pthread_mutex_unlock(&td->mrtd_mutex);
 }

@@ -8,7 +8,14 @@
 
 #include <pthread.h>
 
+enum tdxm_object_kind {
+	TDXM_OBJECT_TD,
+	TDXM_OBJECT_VCPU,
+	TDXM_OBJECT_SEPT,
+};
+
 struct tdxm_object {
+	enum tdxm_object_kind kind;
 	struct tdxm_object *next, **link; /* link is NULL while not on the list */
 	void (*free)(struct tdxm_object *object);
 };

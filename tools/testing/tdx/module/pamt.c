@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Physical address metadata: lookup, locking paths, ownership changes. */
 #include "module/pamt.h"
+
+#include <stdlib.h>
+
+#include "module/history.h"
 #include "module/model.h"
+#include "module/sanitize.h"
 
 static struct tdxm_pamt_gib *gib_find(struct tdxm *m, uint64_t hpa)
 {
@@ -54,14 +59,22 @@ static bool entry_is_td(struct tdxm_pamt_entry *entry)
 	return type_is_td(atomic_load_explicit(&entry->type, memory_order_relaxed));
 }
 
-bool tdxm_pamt_td_owned(struct tdxm *m, uint64_t hpa)
+struct tdxm_pamt_entry *tdxm_pamt_find_leaf(struct tdxm *m, uint64_t hpa)
 {
 	struct tdxm_pamt_gib *gib = gib_find(m, hpa);
+	struct tdxm_pamt_entry *entry_2m;
 
 	if (!gib)
-		return false;
-	return entry_is_td(&gib->entry_2m[hpa % TDX_1G / TDX_2M]) ||
-	       entry_is_td(&gib->entry_4k[hpa % TDX_1G / TDX_PAGE_SIZE]);
+		return NULL;
+	entry_2m = &gib->entry_2m[hpa % TDX_1G / TDX_2M];
+	return entry_is_td(entry_2m) ? entry_2m : &gib->entry_4k[hpa % TDX_1G / TDX_PAGE_SIZE];
+}
+
+bool tdxm_pamt_td_owned(struct tdxm *m, uint64_t hpa)
+{
+	struct tdxm_pamt_entry *entry = tdxm_pamt_find_leaf(m, hpa);
+
+	return entry && entry_is_td(entry);
 }
 
 static uint64_t operand_of(const struct tdxm_call *call, enum tdxm_resource res)
@@ -87,6 +100,7 @@ static uint64_t lock_path(struct tdxm_call *call, enum tdxm_resource res, uint64
 	enum tdxm_lock_mode mode = tdxm_lock_cell(call, res)->mode;
 	struct tdxm_pamt_gib *gib = gib_find(call->m, hpa);
 	struct tdxm_pamt_entry *entry;
+	_Atomic bool *touched;
 	uint64_t status;
 
 	if (!gib)
@@ -96,6 +110,9 @@ static uint64_t lock_path(struct tdxm_call *call, enum tdxm_resource res, uint64
 	if (status)
 		return status;
 
+	touched = &gib->touched[hpa % TDX_1G / TDX_2M];
+	if (!atomic_load_explicit(touched, memory_order_relaxed))
+		atomic_store(touched, true);
 	entry = &gib->entry_2m[hpa % TDX_1G / TDX_2M];
 	status = tdxm_lock_mode(call, res, &entry->lock, LOCK_SHARED);
 	if (status)
@@ -120,21 +137,6 @@ uint64_t tdxm_page_lock_any(struct tdxm_call *call, enum tdxm_resource res, uint
 	return status ? status : lock_path(call, res, hpa, 0, page);
 }
 
-/* A page that is offered to the module must have left its former owner completely. */
-static void sanitize_offer(struct tdxm_call *call, const struct tdxm_page *page)
-{
-	unsigned int type = atomic_load(&page->entry->type);
-	unsigned int stale = atomic_load(&page->entry->stale_hkid);
-
-	if (type_is_td(type))
-		tdxm_sanitizer(call->m, "%s: page 0x%llx (type %u) offered while TD 0x%llx owns it",
-			       call->leaf->name, (unsigned long long)page->hpa, type,
-			       (unsigned long long)page->entry->owner);
-	else if (stale)
-		tdxm_sanitizer(call->m, "%s: page 0x%llx offered, no PAGE.WBINVD for KeyID %u",
-			       call->leaf->name, (unsigned long long)page->hpa, stale - 1);
-}
-
 uint64_t tdxm_page_lock_4k(struct tdxm_call *call, enum tdxm_resource res, uint64_t hpa,
 			   enum tdx_page_type type, struct tdxm_page *page)
 {
@@ -143,7 +145,7 @@ uint64_t tdxm_page_lock_4k(struct tdxm_call *call, enum tdxm_resource res, uint6
 	if (status)
 		return status;
 	if (type == PT_NDA && tdxm_lock_cell(call, res)->mode == LOCK_EXCLUSIVE)
-		sanitize_offer(call, page);
+		tdxm_sanitize_offer(call, page->hpa);
 	if (page->level || atomic_load(&page->entry->type) != type)
 		return TDX_PAGE_METADATA_INCORRECT + operand_of(call, res);
 	return TDX_SUCCESS;
@@ -162,47 +164,189 @@ uint64_t tdxm_page_lock_2m_nda(struct tdxm_call *call, enum tdxm_resource res, u
 		return status;
 
 	if (atomic_load(&page->entry->type) != PT_NDA) {
-		sanitize_offer(call, page);
+		tdxm_sanitize_offer(call, page->hpa);
 		return TDX_PAGE_METADATA_INCORRECT + operand_of(call, res);
 	}
 	child = tdxm_pamt_find(call->m, hpa);
 	for (i = 0; i < 512; i++) {
-		struct tdxm_page part = { hpa + i * TDX_PAGE_SIZE, 0, &child[i] };
-
 		if (entry_is_td(&child[i]) || atomic_load(&child[i].stale_hkid))
-			sanitize_offer(call, &part);
+			tdxm_sanitize_offer(call, hpa + i * TDX_PAGE_SIZE);
 		if (atomic_load(&child[i].type) != PT_NDA)
 			return TDX_PAGE_METADATA_INCORRECT + operand_of(call, res);
 	}
 	return TDX_SUCCESS;
 }
 
-void tdxm_page_assign(struct tdxm_page *page, enum tdx_page_type type, uint64_t owner,
-		      struct tdxm_object *object)
+static void watch(struct tdxm *m, uint64_t hpa, uint64_t len, bool on)
+{
+	if (m->ops.page_owned)
+		m->ops.page_owned(m->opaque, hpa, len, on);
+}
+
+static uint64_t pages_of(const struct tdxm_page *page)
+{
+	return TDX_LEVEL_SIZE(page->level) / TDX_PAGE_SIZE;
+}
+
+void tdxm_page_assign(struct tdxm *m, struct tdxm_page *page, enum tdx_page_type type,
+		      uint64_t owner, struct tdxm_object *object)
 {
 	struct tdxm_pamt_entry *entry = page->entry;
+	struct tdxm_pamt_entry *part = tdxm_pamt_find(m, page->hpa);
+	uint64_t i;
 
 	entry->owner = owner;
 	entry->object = object;
 	atomic_store(&entry->bepoch, 0);
+	atomic_store(&entry->extended, 0);
 	/* Reported by now, if it was stale; its next life is another story. */
-	atomic_store(&entry->stale_hkid, 0);
+	for (i = 0; i < pages_of(page); i++)
+		atomic_store_explicit(&part[i].stale_hkid, 0, memory_order_relaxed);
 	atomic_store(&entry->type, type);
+	atomic_fetch_add(&m->owned_pages, pages_of(page));
+	/* The module itself has written what it writes. */
+	watch(m, page->hpa, TDX_LEVEL_SIZE(page->level), true);
 }
 
 void tdxm_page_release(struct tdxm *m, struct tdxm_page *page)
 {
 	struct tdxm_pamt_entry *entry = page->entry;
+	struct tdxm_object *object = entry->object;
 
-	tdxm_object_drop(&m->objects, entry->object);
+	/* Stale pages are watched on: a store would be undone when they are written back. */
+	if (!atomic_load(&tdxm_pamt_find(m, page->hpa)->stale_hkid))
+		watch(m, page->hpa, TDX_LEVEL_SIZE(page->level), false);
+	/* A query that holds the list's mutex finds the object here, or not at all. */
 	entry->object = NULL;
+	tdxm_object_drop(&m->objects, object);
+	atomic_fetch_sub(&m->owned_pages, pages_of(page));
 	atomic_store(&entry->type, PT_NDA);
 }
 
 void tdxm_page_set_stale(struct tdxm *m, const struct tdxm_page *page, uint16_t hkid)
 {
-	uint64_t hpa, end = page->hpa + TDX_LEVEL_SIZE(page->level);
+	struct tdxm_pamt_entry *part = tdxm_pamt_find(m, page->hpa);
+	uint64_t i;
 
-	for (hpa = page->hpa; hpa < end; hpa += TDX_PAGE_SIZE)
-		atomic_store(&tdxm_pamt_find(m, hpa)->stale_hkid, hkid + 1);
+	for (i = 0; i < pages_of(page); i++)
+		atomic_store(&part[i].stale_hkid, hkid + 1);
+}
+
+void tdxm_page_written_back(struct tdxm *m, const struct tdxm_page *page)
+{
+	atomic_store(&page->entry->stale_hkid, 0);
+	watch(m, page->hpa, TDX_PAGE_SIZE, false);
+}
+
+void tdxm_pamt_for_each(struct tdxm *m,
+			bool (*fn)(void *arg, uint64_t hpa, unsigned int level,
+				   struct tdxm_pamt_entry *entry),
+			void *arg)
+{
+	unsigned int i, j;
+	uint64_t base;
+
+	for (i = 0; i < m->num_tdmrs; i++) {
+		const struct tdx_tdmr_info *info = &m->tdmr[i].info;
+
+		for (base = info->base; base < info->base + info->size; base += TDX_2M) {
+			struct tdxm_pamt_gib *gib = gib_find(m, base);
+			unsigned int index = base % TDX_1G / TDX_2M;
+
+			if (!gib || !atomic_load(&gib->touched[index]))
+				continue;
+			if (!fn(arg, base, 1, &gib->entry_2m[index]))
+				return;
+			for (j = 0; j < 512; j++) {
+				if (!fn(arg, base + j * TDX_PAGE_SIZE, 0,
+					&gib->entry_4k[index * 512 + j]))
+					return;
+			}
+		}
+	}
+}
+
+struct wanted {
+	uint64_t tdr, hpa;
+	enum tdx_page_type type;
+};
+
+static bool is_wanted(void *arg, uint64_t hpa, unsigned int level, struct tdxm_pamt_entry *entry)
+{
+	struct wanted *wanted = arg;
+
+	(void)level;
+	if (atomic_load(&entry->type) != wanted->type || entry->owner != wanted->tdr)
+		return true;
+	wanted->hpa = hpa;
+	return false;
+}
+
+uint64_t tdxm_pamt_find_owned(struct tdxm *m, uint64_t tdr, enum tdx_page_type type)
+{
+	struct wanted wanted = { .tdr = tdr, .hpa = TDXM_NO_PAGE, .type = type };
+
+	tdxm_pamt_for_each(m, is_wanted, &wanted);
+	return wanted.hpa;
+}
+
+bool tdxm_in_pamt(const struct tdxm *m, uint64_t hpa)
+{
+	unsigned int i, k;
+
+	for (i = 0; i < m->num_tdmrs; i++) {
+		for (k = 0; k < ARRAY_LEN(m->tdmr[i].info.pamt); k++) {
+			uint64_t base = m->tdmr[i].info.pamt[k].base;
+
+			if (hpa >= base && hpa - base < m->tdmr[i].info.pamt[k].size)
+				return true;
+		}
+	}
+	return false;
+}
+
+void tdxm_pamt_watch(struct tdxm *m, bool on)
+{
+	unsigned int i, k;
+
+	for (i = 0; i < m->num_tdmrs; i++) {
+		for (k = 0; k < ARRAY_LEN(m->tdmr[i].info.pamt); k++)
+			watch(m, m->tdmr[i].info.pamt[k].base, m->tdmr[i].info.pamt[k].size, on);
+	}
+}
+
+const char *tdxm_page_type_name(unsigned int type)
+{
+	static const char *const name[] = {
+		[PT_NDA] = "NDA",   [PT_RSVD] = "RSVD",	  [PT_REG] = "REG", [PT_TDR] = "TDR",
+		[PT_TDCX] = "TDCX", [PT_TDVPR] = "TDVPR", [PT_EPT] = "EPT",
+	};
+
+	return type < ARRAY_LEN(name) && name[type] ? name[type] : "unknown";
+}
+
+static void gib_free(struct tdxm_pamt_gib *gib)
+{
+	unsigned int i, j;
+
+	for (i = 0; gib && i < ARRAY_LEN(gib->touched); i++) {
+		if (!gib->touched[i])
+			continue;
+		tdxm_history_free(&gib->entry_2m[i]);
+		for (j = 0; j < 512; j++)
+			tdxm_history_free(&gib->entry_4k[i * 512 + j]);
+	}
+	free(gib);
+}
+
+void tdxm_pamt_free(struct tdxm *m)
+{
+	unsigned int i;
+	uint64_t j;
+
+	for (i = 0; i < m->num_tdmrs; i++) {
+		for (j = 0; j < m->tdmr[i].info.size / TDX_1G; j++)
+			gib_free(m->tdmr[i].gib[j]);
+		free(m->tdmr[i].gib);
+	}
 }

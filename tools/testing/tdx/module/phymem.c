@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* TDH.PHYMEM.*: pages whatever their owner, and caches. */
+#include <string.h>
+
 #include "module/model.h"
 
 static uint64_t owner_of(const struct tdxm_page *page)
@@ -32,18 +34,9 @@ static uint64_t reclaim_tdr_check(struct tdxm_call *call)
 	struct tdxm_td *td = (struct tdxm_td *)call->page.entry->object;
 
 	call->td = td;
-	if (td->lifecycle != TD_TEARDOWN) {
-		tdxm_sanitizer(call->m, "%s: TDR 0x%llx before its KeyID is free", call->leaf->name,
-			       (unsigned long long)td->tdr_hpa);
+	if (td->lifecycle != TD_TEARDOWN)
 		return TDX_LIFECYCLE_STATE_INCORRECT;
-	}
-	if (td->chldcnt) {
-		tdxm_sanitizer(call->m, "%s: TDR 0x%llx while %lld pages are left",
-			       call->leaf->name, (unsigned long long)td->tdr_hpa,
-			       (long long)td->chldcnt);
-		return TDX_TD_ASSOCIATED_PAGES_EXIST;
-	}
-	return TDX_SUCCESS;
+	return td->chldcnt ? TDX_TD_ASSOCIATED_PAGES_EXIST : TDX_SUCCESS;
 }
 
 static uint64_t reclaim_child_check(struct tdxm_call *call)
@@ -52,12 +45,7 @@ static uint64_t reclaim_child_check(struct tdxm_call *call)
 
 	if (status)
 		return status;
-	if (call->td->lifecycle != TD_TEARDOWN) {
-		tdxm_sanitizer(call->m, "%s: page 0x%llx before the KeyID of its TD is free",
-			       call->leaf->name, (unsigned long long)call->page.hpa);
-		return TDX_LIFECYCLE_STATE_INCORRECT;
-	}
-	return TDX_SUCCESS;
+	return call->td->lifecycle == TD_TEARDOWN ? TDX_SUCCESS : TDX_LIFECYCLE_STATE_INCORRECT;
 }
 
 uint64_t tdxm_phymem_page_reclaim_check(struct tdxm_call *call)
@@ -112,33 +100,63 @@ uint64_t tdxm_phymem_page_wbinvd_check(struct tdxm_call *call)
 {
 	struct tdxm *m = call->m;
 	uint64_t hpa = call->in.rcx & (BIT_U64(m->keyid_shift) - 1);
-	uint64_t status = tdxm_page_lock_4k(call, RES_PAGE, hpa, PT_NDA, &call->page);
 
-	if (status == TDX_PAGE_METADATA_INCORRECT + OP_RCX)
-		tdxm_sanitizer(m, "%s: page 0x%llx is not the host's", call->leaf->name,
-			       (unsigned long long)hpa);
-	return status;
+	return tdxm_page_lock_4k(call, RES_PAGE, hpa, PT_NDA, &call->page);
 }
 
 void tdxm_phymem_page_wbinvd_commit(struct tdxm_call *call)
 {
-	_Atomic uint16_t *stale = &call->page.entry->stale_hkid;
 	uint64_t hkid = call->in.rcx >> call->m->keyid_shift;
 
 	/* Lines of another KeyID stay where they are. */
-	if (atomic_load(stale) == hkid + 1)
-		atomic_store(stale, 0);
+	if (atomic_load(&call->page.entry->stale_hkid) == hkid + 1)
+		tdxm_page_written_back(call->m, &call->page);
+}
+
+/*
+ * MODEL: blocks of a package's cache. The number is silicon's affair; Linux gives
+ * up after ten calls.
+ */
+#define WB_BLOCKS 4
+
+/* No KeyID of a TD is as high. */
+static unsigned int hkid_limit(const struct tdxm *m)
+{
+	return m->platform.nr_mktme + m->platform.nr_tdx_keyids + 1;
 }
 
 static bool kot_has_flushed(const struct tdxm *m)
 {
 	unsigned int i;
 
-	for (i = 0; i < TDX_MAX_HKIDS; i++) {
+	for (i = 0; i < hkid_limit(m); i++) {
 		if (m->kot[i].state == KOT_FLUSHED)
 			return true;
 	}
 	return false;
+}
+
+/* Forgets a write-back that was interrupted. */
+static void wb_start(struct tdxm *m, struct tdxm_wbt *wbt)
+{
+	unsigned int i;
+
+	memset(wbt, 0, sizeof(*wbt));
+	for (i = 0; i < hkid_limit(m); i++) {
+		if (m->kot[i].state == KOT_FLUSHED)
+			wbt->flushed[i / 64] |= BIT_U64(i % 64);
+	}
+}
+
+static void wb_complete(struct tdxm *m, struct tdxm_wbt *wbt, unsigned int package)
+{
+	unsigned int i;
+
+	for (i = 0; i < hkid_limit(m); i++) {
+		if (wbt->flushed[i / 64] & BIT_U64(i % 64))
+			atomic_fetch_and(&m->kot[i].wb_pending, ~(1u << package));
+	}
+	wbt->next_block = 0;
 }
 
 uint64_t tdxm_phymem_cache_wb_check(struct tdxm_call *call)
@@ -153,19 +171,26 @@ uint64_t tdxm_phymem_cache_wb_check(struct tdxm_call *call)
 		status = tdxm_lock(call, RES_KOT, &m->kot_lock);
 	if (status)
 		return status;
-	/* MODEL: a write-back is never interrupted, so there is none to resume. */
 	if (call->in.rcx)
-		return TDX_WBCACHE_RESUME_ERROR;
+		return m->wbt[tdxm_package(call)].next_block ? TDX_SUCCESS :
+							       TDX_WBCACHE_RESUME_ERROR;
 	return kot_has_flushed(m) ? TDX_SUCCESS : TDX_NO_HKID_READY_TO_WBCACHE;
 }
 
 void tdxm_phymem_cache_wb_commit(struct tdxm_call *call)
 {
 	struct tdxm *m = call->m;
-	unsigned int i;
+	unsigned int package = tdxm_package(call);
+	struct tdxm_wbt *wbt = &m->wbt[package];
 
-	for (i = 0; i < TDX_MAX_HKIDS; i++) {
-		if (m->kot[i].state == KOT_FLUSHED)
-			atomic_fetch_and(&m->kot[i].wb_pending, ~(1u << tdxm_package(call)));
+	if (!call->in.rcx)
+		wb_start(m, wbt);
+	/* Every call gets at least one block done. */
+	while (++wbt->next_block < WB_BLOCKS) {
+		if (tdxm_lp_state(call, TDXM_LP_INTERRUPTED)) {
+			call->completion = TDX_INTERRUPTED_RESUMABLE;
+			return;
+		}
 	}
+	wb_complete(m, wbt, package);
 }

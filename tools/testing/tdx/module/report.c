@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What a run leaves behind: counts of calls, findings, log lines. */
+/* What a run leaves behind: counts of calls, log lines. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +8,7 @@
 #include "module/model.h"
 
 #define MAX_PAIRS 512
-#define MAX_FINDINGS 1000
-#define MAX_TEXT 256
+#define MAX_LINE 512
 /* Where the counts go of a guest that tries more leaves than the table has room for. */
 #define LEAF_OVERFLOW 0xffffffffu
 
@@ -18,17 +17,12 @@ struct count_pair {
 	_Atomic uint32_t leaf;
 	_Atomic uint64_t status;
 	_Atomic uint64_t count;
+	_Atomic uint64_t ns;
 };
 
 struct tdxm_lp_counts {
 	_Atomic unsigned int used;
 	struct count_pair pair[MAX_PAIRS];
-};
-
-struct tdxm_finding_entry {
-	struct tdxm_finding finding;
-	char text[MAX_TEXT];
-	struct tdxm_finding_entry *next;
 };
 
 _Noreturn void tdxm_bug(const char *what)
@@ -39,7 +33,7 @@ _Noreturn void tdxm_bug(const char *what)
 
 void tdxm_log(struct tdxm *m, enum tdxm_log_level level, const char *fmt, ...)
 {
-	char line[2 * MAX_TEXT];
+	char line[MAX_LINE];
 	va_list args;
 
 	va_start(args, fmt);
@@ -74,7 +68,8 @@ static struct count_pair *find_pair(struct tdxm_lp_counts *counts, unsigned int 
 	return NULL;
 }
 
-uint64_t tdxm_counts_add(struct tdxm *m, unsigned int lp, unsigned int leaf, uint64_t status)
+uint64_t tdxm_counts_add(struct tdxm *m, unsigned int lp, unsigned int leaf, uint64_t status,
+			 uint64_t ns)
 {
 	struct tdxm_lp_counts *counts = m->counts[lp];
 	uint64_t code = tdx_status_code(status);
@@ -90,6 +85,7 @@ uint64_t tdxm_counts_add(struct tdxm *m, unsigned int lp, unsigned int leaf, uin
 	} else if (!pair) {
 		pair = &counts->pair[MAX_PAIRS - 1];
 	}
+	pair->ns += ns;
 	return ++pair->count;
 }
 
@@ -107,6 +103,7 @@ static void merge_counts(struct tdxm_lp_counts *sum, struct tdxm_lp_counts *coun
 			to->status = from->status;
 		}
 		to->count += from->count;
+		to->ns += from->ns;
 	}
 }
 
@@ -137,81 +134,13 @@ void tdxm_for_each_count(struct tdxm *m, void (*fn)(void *arg, const struct tdxm
 			.status = sum->pair[i].status,
 			.status_name = tdxm_status_name(sum->pair[i].status),
 			.count = sum->pair[i].count,
+			.ns = sum->pair[i].ns,
 		};
 	qsort(counts, sum->used, sizeof(*counts), compare_counts);
 	for (i = 0; i < sum->used; i++)
 		fn(arg, &counts[i]);
 	free(counts);
 	free(sum);
-}
-
-/* Returns true when the text is new and has to be logged. */
-static bool finding_record(struct tdxm *m, enum tdxm_finding_kind kind, const char *text)
-{
-	struct tdxm_finding_entry **link = &m->findings, *entry;
-
-	for (; *link; link = &(*link)->next) {
-		entry = *link;
-		if (entry->finding.kind == kind && !strcmp(entry->text, text)) {
-			entry->finding.count++;
-			return false;
-		}
-	}
-	if (m->num_findings == MAX_FINDINGS)
-		return false;
-
-	entry = calloc(1, sizeof(*entry));
-	if (!entry)
-		tdxm_bug("out of memory");
-	snprintf(entry->text, sizeof(entry->text), "%s", text);
-	entry->finding = (struct tdxm_finding) { .kind = kind, .text = entry->text, .count = 1 };
-	*link = entry;
-	m->num_findings++;
-	return true;
-}
-
-void tdxm_finding_add(struct tdxm *m, enum tdxm_finding_kind kind, const char *fmt, ...)
-{
-	char text[MAX_TEXT];
-	va_list args;
-	bool is_new;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-
-	pthread_mutex_lock(&m->findings_mutex);
-	is_new = finding_record(m, kind, text);
-	pthread_mutex_unlock(&m->findings_mutex);
-	if (is_new)
-		m->ops.log(m->opaque,
-			   kind == TDXM_FINDING_SANITIZER ? TDXM_LOG_SANITIZER :
-							    TDXM_LOG_UNIMPLEMENTED,
-			   text);
-}
-
-void tdxm_for_each_finding(struct tdxm *m,
-			   void (*fn)(void *arg, const struct tdxm_finding *finding), void *arg)
-{
-	const struct tdxm_finding_entry *entry;
-
-	pthread_mutex_lock(&m->findings_mutex);
-	for (entry = m->findings; entry; entry = entry->next)
-		fn(arg, &entry->finding);
-	pthread_mutex_unlock(&m->findings_mutex);
-}
-
-void tdxm_findings_clear(struct tdxm *m)
-{
-	struct tdxm_finding_entry *entry;
-
-	pthread_mutex_lock(&m->findings_mutex);
-	while ((entry = m->findings)) {
-		m->findings = entry->next;
-		free(entry);
-	}
-	m->num_findings = 0;
-	pthread_mutex_unlock(&m->findings_mutex);
 }
 
 void tdxm_report_free(struct tdxm *m)

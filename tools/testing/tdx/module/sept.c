@@ -78,6 +78,7 @@ struct tdxm_sept_page *tdxm_sept_page_alloc(void)
 
 	if (!page)
 		tdxm_bug("out of memory");
+	page->object.kind = TDXM_OBJECT_SEPT;
 	page->object.free = sept_page_free;
 	for (i = 0; i < ARRAY_LEN(page->entry); i++)
 		atomic_init(&page->entry[i], tdxm_septe_make(SEPT_FREE, 0));
@@ -113,13 +114,14 @@ static void walk_read(struct tdxm_walk *walk)
 	walk->state = tdxm_septe_state(walk->value);
 }
 
-static bool walk_tree(struct tdxm *m, struct tdxm_td *td, struct tdxm_walk *walk)
+bool tdxm_sept_find(struct tdxm *m, struct tdxm_td *td, struct tdxm_walk *walk)
 {
 	struct tdxm_sept_page *table = td->root;
 
 	walk->level = td->root_level;
 	for (;;) {
 		struct tdxm_pamt_entry *child;
+		struct tdxm_object *object;
 
 		walk->entry = &table->entry[(walk->gpa / TDX_LEVEL_SIZE(walk->level)) % 512];
 		walk_read(walk);
@@ -129,9 +131,10 @@ static bool walk_tree(struct tdxm *m, struct tdxm_td *td, struct tdxm_walk *walk
 			return false;
 
 		child = tdxm_pamt_find(m, walk->value & SEPTE_HPA);
-		if (!child || !child->object)
-			tdxm_bug("S-EPT entry without an EPT page");
-		table = (struct tdxm_sept_page *)child->object;
+		object = child ? child->object : NULL;
+		if (!object)
+			return false;
+		table = (struct tdxm_sept_page *)object;
 		walk->level--;
 	}
 }
@@ -149,9 +152,11 @@ uint64_t tdxm_sept_details(struct tdxm_call *call, uint64_t status)
 
 uint64_t tdxm_sept_walk(struct tdxm_call *call)
 {
-	if (!walk_tree(call->m, call->td, &call->walk))
-		return tdxm_sept_details(call, TDX_EPT_WALK_FAILED + OP_RCX);
-	return TDX_SUCCESS;
+	if (tdxm_sept_find(call->m, call->td, &call->walk))
+		return TDX_SUCCESS;
+	if (call->walk.state == SEPT_NL_MAPPED)
+		tdxm_bug("S-EPT entry without an EPT page");
+	return tdxm_sept_details(call, TDX_EPT_WALK_FAILED + OP_RCX);
 }
 
 uint64_t tdxm_sept_walk_lock(struct tdxm_call *call)

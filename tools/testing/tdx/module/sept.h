@@ -12,6 +12,7 @@
 #include "module/object.h"
 #include "module/tdx_spec.h"
 
+struct tdxm;
 struct tdxm_call;
 struct tdxm_td;
 
@@ -44,6 +45,12 @@ uint64_t tdxm_gpa_check(struct tdxm_call *call, uint64_t rcx, unsigned int min_l
 			unsigned int max_level);
 /* Only the second half: is @gpa private and inside the GPA width? */
 uint64_t tdxm_gpa_check_private(const struct tdxm_td *td, uint64_t gpa);
+
+/*
+ * The walk itself, of walk->gpa to walk->want_level. Fails at a leaf, at an
+ * entry that is not present, and at one whose EPT page is reclaimed already.
+ */
+bool tdxm_sept_find(struct tdxm *m, struct tdxm_td *td, struct tdxm_walk *walk);
 
 /*
  * Walk to call->walk.want_level. On failure, EPT_WALK_FAILED+RCX with details in

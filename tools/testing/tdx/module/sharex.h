@@ -2,6 +2,9 @@
 /*
  * Shared/exclusive try-lock, the only lock that a guest can see. Nobody ever
  * waits: a caller that fails answers TDX_OPERAND_BUSY.
+ *
+ * MODEL: no host-priority flag, although FEATURES0 offers such locks: the flag
+ * only makes calls of a guest busy, and no guest runs here.
  */
 #ifndef TDXM_SHAREX_H
 #define TDXM_SHAREX_H

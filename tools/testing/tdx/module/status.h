@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Completion status words of the TDX module, with details bits 31:0 zero.
+ * Completion status words of the TDX module, with details bits 31:0 zero. Of the
+ * P-SEAMLDR all errors share one word, see seamldr.h.
  *
  * Bit 63 error, 62 non-recoverable, 61 fatal, 60 recoverability hint, 47:40
  * class, 39:32 name within the class, 31:0 details (operand id, MSR, ...).
@@ -108,7 +109,8 @@
 	X(TDX_METADATA_FIELD_CURRENTLY_NOT_WRITABLE, 0xc0000c0900000000ULL) \
 	X(TDX_METADATA_WR_MASK_NOT_VALID, 0xc0000c0a00000000ULL) \
 	X(TDX_METADATA_FIRST_FIELD_ID_IN_CONTEXT, 0x00000c0b00000000ULL) \
-	X(TDX_METADATA_FIELD_SKIP, 0x00000c0c00000000ULL)
+	X(TDX_METADATA_FIELD_SKIP, 0x00000c0c00000000ULL) \
+	X(SEAMLDR_ERROR, 0x8000000000000000ULL)
 /* clang-format on */
 
 #define TDX_STATUS_CONSTANT(name, value) name = (value),

@@ -23,6 +23,8 @@ uint64_t tdxm_sys_init_check(struct tdxm_call *call)
 	/* MODEL: of the platform checks only this one; the rest is what we made ourselves. */
 	if (last_hkid >= TDX_MAX_HKIDS)
 		return TDX_NUM_ACTIVATED_HKIDS_NOT_SUPPORTED + TDX_MAX_HKIDS;
+	if (tdxm_lp_state(call, TDXM_LP_NO_ENTROPY))
+		return TDX_RND_NO_ENTROPY;
 	return TDX_SUCCESS;
 }
 
@@ -30,6 +32,7 @@ void tdxm_sys_init_commit(struct tdxm_call *call)
 {
 	struct tdxm_regs *out = &call->out;
 
+	call->m->tsc_adjust = tdxm_lp_state(call, TDXM_LP_TSC_ADJUST);
 	atomic_store(&call->m->sys_state, SYS_INIT_DONE);
 	out->rcx = 0;
 	out->rdx = 0;
@@ -49,7 +52,12 @@ uint64_t tdxm_sys_lp_init_check(struct tdxm_call *call)
 		return TDX_SYS_LP_INIT_NOT_PENDING;
 	if (atomic_load(&m->lp_init[call->lp]))
 		return TDX_SYS_LP_INIT_DONE;
-	return TDX_SUCCESS;
+	if (tdxm_lp_state(call, TDXM_LP_NO_ENTROPY))
+		return TDX_RND_NO_ENTROPY;
+	if (tdxm_package(call) >= TDX_MAX_PACKAGES)
+		return TDX_INVALID_PKG_ID + tdxm_package(call);
+	/* MODEL: no other MSR, and no CPUID, is compared: here all LPs are alike. */
+	return tdxm_tsc_adjust_check(call);
 }
 
 void tdxm_sys_lp_init_commit(struct tdxm_call *call)
@@ -92,6 +100,9 @@ uint64_t tdxm_sys_config_check(struct tdxm_call *call)
 	if (atomic_load(&m->sys_state) != SYS_INIT_DONE ||
 	    atomic_load(&m->num_lp_init) != m->platform.nr_lps)
 		return TDX_SYS_CONFIG_NOT_PENDING;
+	/* MODEL: only SYS.UPDATE goes on from a handoff; the TDs' fate is unknown otherwise. */
+	if (m->handoff_valid)
+		return TDX_SYS_CONFIG_NOT_PENDING;
 	status = tdxm_shared_hpa_check(call, call->in.rcx, TDMR_ARRAY_ALIGN, OP_RCX);
 	if (status)
 		return status;
@@ -99,9 +110,6 @@ uint64_t tdxm_sys_config_check(struct tdxm_call *call)
 		return TDX_OPERAND_INVALID + OP_RDX;
 	if (!tdxm_hkid_is_private(m, call->in.r8))
 		return TDX_OPERAND_INVALID + OP_R8;
-	/* Reserved from here on, even when a TDMR is refused below. */
-	m->kot[call->in.r8].state = KOT_RESERVED;
-
 	list = calloc(TDX_MAX_TDMRS, sizeof(*list));
 	if (!list)
 		tdxm_bug("out of memory");
@@ -110,6 +118,9 @@ uint64_t tdxm_sys_config_check(struct tdxm_call *call)
 	for (i = 0; !status && i < call->in.rdx; i++)
 		m->tdmr[i].info = list[i];
 	free(list);
+	/* The one trace that a refused TDMR leaves. */
+	if (status)
+		m->kot[call->in.r8].state = KOT_RESERVED;
 	return status;
 }
 
@@ -128,6 +139,7 @@ void tdxm_sys_config_commit(struct tdxm_call *call)
 	}
 	m->num_tdmrs = call->in.rdx;
 	m->global_hkid = call->in.r8;
+	m->kot[m->global_hkid].state = KOT_RESERVED;
 	atomic_store(&m->sys_state, SYS_CONFIG_DONE);
 }
 
@@ -142,7 +154,10 @@ uint64_t tdxm_sys_key_config_check(struct tdxm_call *call)
 		return TDX_SYS_KEY_CONFIG_NOT_PENDING;
 	if (m->packages_configured & 1u << tdxm_package(call))
 		return TDX_KEY_CONFIGURED;
-	return tdxm_lock(call, RES_KET, &m->ket_lock[tdxm_package(call)]);
+	status = tdxm_lock(call, RES_KET, &m->ket_lock[tdxm_package(call)]);
+	if (!status && tdxm_lp_state(call, TDXM_LP_NO_ENTROPY))
+		return TDX_KEY_GENERATION_FAILED;
+	return status;
 }
 
 void tdxm_sys_key_config_commit(struct tdxm_call *call)
@@ -150,8 +165,10 @@ void tdxm_sys_key_config_commit(struct tdxm_call *call)
 	struct tdxm *m = call->m;
 
 	m->packages_configured |= 1u << tdxm_package(call);
-	if (m->packages_configured == m->all_packages)
+	if (m->packages_configured == m->all_packages) {
 		atomic_store(&m->sys_state, SYS_READY);
+		tdxm_pamt_watch(m, true);
+	}
 }
 
 uint64_t tdxm_sys_tdmr_init_check(struct tdxm_call *call)
@@ -198,10 +215,61 @@ void tdxm_sys_tdmr_init_commit(struct tdxm_call *call)
 
 uint64_t tdxm_sys_shutdown_check(struct tdxm_call *call)
 {
-	uint64_t status = tdxm_lock(call, RES_SYS, &call->m->sys_lock);
+	struct tdxm *m = call->m;
+	uint64_t status;
 
-	/* TD preserving is not offered: no handoff version is acceptable. */
-	return status ? status : TDX_OPERAND_INVALID + OP_RCX;
+	/* Without TD preserving no handoff version is acceptable. */
+	if (!m->platform.td_preserving || call->in.rcx != TDX_MODULE_HV)
+		return TDX_OPERAND_INVALID + OP_RCX;
+	status = tdxm_lock(call, RES_SYS, &m->sys_lock);
+	if (status)
+		return status;
+	/*
+	 * Nobody comes in from here on; is somebody in? MODEL: never
+	 * UPDATE_COMPATIBILITY_SENSITIVE, as what triggers it is not published.
+	 */
+	atomic_store(&m->sys_state, SYS_SHUTDOWN);
+	if (atomic_load(&m->calls_inside) > 1) {
+		atomic_store(&m->sys_state, SYS_READY);
+		return TDX_SYS_BUSY;
+	}
+	return TDX_SUCCESS;
+}
+
+void tdxm_sys_shutdown_undo(struct tdxm_call *call)
+{
+	atomic_store(&call->m->sys_state, SYS_READY);
+}
+
+void tdxm_sys_shutdown_commit(struct tdxm_call *call)
+{
+	call->m->handoff_valid = true;
+}
+
+uint64_t tdxm_sys_update_check(struct tdxm_call *call)
+{
+	struct tdxm *m = call->m;
+	uint64_t status = tdxm_lock(call, RES_SYS, &m->sys_lock);
+
+	if (status)
+		return status;
+	if (atomic_load(&m->sys_state) != SYS_INIT_DONE ||
+	    atomic_load(&m->num_lp_init) != m->platform.nr_lps)
+		return TDX_SYS_STATE_INCORRECT;
+	if (!m->handoff_valid)
+		return TDX_SYS_INVALID_HANDOFF;
+	if (call->version && call->in.r9 & ~tdxm_features0(m))
+		return TDX_OPERAND_INVALID + OP_R9;
+	if (call->version && call->in.r10)
+		return TDX_OPERAND_INVALID + OP_R10;
+	return TDX_SUCCESS;
+}
+
+/* TDMRs, keys and TDs are where the old module left them. */
+void tdxm_sys_update_commit(struct tdxm_call *call)
+{
+	call->m->handoff_valid = false;
+	atomic_store(&call->m->sys_state, SYS_READY);
 }
 
 uint64_t tdxm_sys_disable_check(struct tdxm_call *call)

@@ -10,6 +10,7 @@ static void td_free(struct tdxm_object *object)
 {
 	struct tdxm_td *td = (struct tdxm_td *)object;
 
+	pthread_mutex_destroy(&td->mrtd_mutex);
 	free(td->root);
 	free(td);
 }
@@ -20,7 +21,9 @@ struct tdxm_td *tdxm_td_alloc(uint64_t tdr_hpa, uint16_t hkid)
 
 	if (!td)
 		tdxm_bug("out of memory");
+	td->object.kind = TDXM_OBJECT_TD;
 	td->object.free = td_free;
+	pthread_mutex_init(&td->mrtd_mutex, NULL);
 	td->tdr_hpa = tdr_hpa;
 	td->hkid = hkid;
 	return td;
@@ -37,6 +40,7 @@ struct tdxm_vcpu *tdxm_vcpu_alloc(uint64_t tdvpr_hpa)
 
 	if (!vcpu)
 		tdxm_bug("out of memory");
+	vcpu->object.kind = TDXM_OBJECT_VCPU;
 	vcpu->object.free = vcpu_free;
 	vcpu->tdvpr_hpa = tdvpr_hpa;
 	vcpu->num_pages = 1;

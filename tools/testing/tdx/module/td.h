@@ -7,6 +7,8 @@
 #ifndef TDXM_TD_H
 #define TDXM_TD_H
 
+#include <pthread.h>
+
 #include <nettle/sha2.h>
 
 #include "module/cpuid.h"
@@ -17,7 +19,6 @@
 struct tdxm_call;
 struct tdxm_sept_page;
 
-#define TDXM_NO_LP (-1)
 #define TDXM_NO_PI_VECTOR 0xffff
 
 struct tdxm_td {
@@ -25,12 +26,21 @@ struct tdxm_td {
 
 	/* TDR */
 	uint64_t tdr_hpa;
+	uint64_t serial;       /* number of its creation, from 1 */
+	_Atomic bool injected; /* a call on it was made to fail, see steer.h */
 	uint16_t hkid;
-	enum tdx_lifecycle lifecycle;
-	_Atomic bool fatal;
+	_Atomic unsigned int lifecycle; /* enum tdx_lifecycle */
+	_Atomic bool fatal; /* MODEL: no guest runs that could die of it, so that tests set it */
 	uint32_t packages_configured; /* bitmap */
 	_Atomic int64_t chldcnt;      /* 4K pages owned, TDR excluded */
 	unsigned int num_tdcx;
+
+	/* What the sanitizer keeps in mind. */
+	_Atomic unsigned int mishaps;	 /* enum tdxm_mishap */
+	_Atomic uint64_t mishap_key;	 /* the call that it was, ~0 for several */
+	_Atomic int64_t private_pages;	 /* of chldcnt, those of type REG */
+	_Atomic int64_t partly_measured; /* of these, where MR.EXTEND left out a part */
+	uint64_t measured_last;		 /* page that MR.EXTEND was last begun on */
 
 	/* TDCS: locks */
 	struct sharex op_state_lock;
@@ -38,14 +48,15 @@ struct tdxm_td {
 	struct sharex epoch_lock;
 
 	/* TDCS: state */
-	enum tdx_op_state op_state;
+	_Atomic unsigned int op_state; /* enum tdx_op_state */
 	_Atomic uint64_t epoch;
 	_Atomic uint32_t refcount[2]; /* VCPUs inside the TD, by parity of their epoch */
 	_Atomic uint32_t num_vcpus;
+	_Atomic uint32_t vcpus_reserved; /* VP.INITs under way included */
 	_Atomic uint32_t num_assoc_vcpus;
 	uint64_t x2apic_id[TDX_MAX_VCPUS_PER_TD]; /* by VCPU index, all ones after VP.INIT v0 */
 	_Atomic bool topology_off;
-	struct tdxm_sept_page *root;
+	struct tdxm_sept_page *_Atomic root;
 	unsigned int root_level;
 	unsigned int gpa_width;
 
@@ -55,7 +66,8 @@ struct tdxm_td {
 	uint64_t tsc_offset;
 	struct tdx_cpuid_value cpuid[TDXM_NUM_CPUID_CONFIG];
 
-	/* TDCS: measurement */
+	/* TDCS: measurement; the mutex is for queries, which take no TD lock */
+	pthread_mutex_t mrtd_mutex;
 	struct sha384_ctx mrtd_ctx;
 	uint8_t mrtd[SHA384_DIGEST_SIZE]; /* valid from FINALIZE on */
 };
@@ -101,6 +113,8 @@ uint64_t tdxm_td_check(struct tdxm_call *call, unsigned int ops);
 uint64_t tdxm_vcpu_lock(struct tdxm_call *call, uint64_t hpa);
 /* Measure a TDH.MEM.PAGE.ADD. */
 void tdxm_mrtd_page_add(struct tdxm_td *td, uint64_t gpa);
+/* The measurement so far, or the final one. Locks nothing that a guest can see. */
+void tdxm_mrtd_get(struct tdxm_td *td, uint8_t mrtd[SHA384_DIGEST_SIZE]);
 /* Make the VCPU this LP's; @also_disabled lets a dead one pass (VP.RD). */
 uint64_t tdxm_vcpu_associate(struct tdxm_call *call, bool also_disabled);
 

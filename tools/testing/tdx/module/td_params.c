@@ -58,7 +58,7 @@ static bool max_vcpus_ok(struct tdxm_call *call)
 	return max && max <= TDX_MAX_VCPUS_PER_TD;
 }
 
-/* TD partitioning is not offered. */
+/* MODEL: TD partitioning is not offered, so that any number is too many. */
 static bool num_l2_vms_ok(struct tdxm_call *call)
 {
 	return !call->params.num_l2_vms;
@@ -86,6 +86,16 @@ static bool eptp_controls_ok(struct tdxm_call *call)
 	if (walk == 4)
 		return platform->la57 && platform->maxphyaddr >= 49;
 	return walk == 3 && !gpaw;
+}
+
+static bool limit_cpuid_ok(struct tdxm_call *call)
+{
+	return !tdxm_lp_state(call, TDXM_LP_LIMIT_CPUID);
+}
+
+static bool tsc_adjust_ok(struct tdxm_call *call)
+{
+	return !tdxm_tsc_adjust_check(call);
 }
 
 static bool tsc_frequency_ok(struct tdxm_call *call)
@@ -118,31 +128,33 @@ static bool arch_capabilities_ok(struct tdxm_call *call)
 
 struct params_check {
 	bool (*ok)(struct tdxm_call *call);
-	enum tdx_operand operand;
+	uint64_t status;
 };
 
 static const struct params_check checks_before_cpuid[] = {
-	{ attributes_ok, OP_ATTRIBUTES },
-	{ xfam_ok, OP_XFAM },
-	{ max_vcpus_ok, OP_MAX_VCPUS },
-	{ num_l2_vms_ok, OP_NUM_L2_VMS },
-	{ reserved20_ok, OP_RDX },
-	{ config_flags_ok, OP_CONFIG_FLAGS },
-	{ eptp_controls_ok, OP_EPTP_CONTROLS },
-	{ tsc_frequency_ok, OP_TSC_FREQUENCY },
-	{ reserved42_ok, OP_RDX },
+	{ limit_cpuid_ok, TDX_LIMIT_CPUID_MAXVAL_SET },
+	{ attributes_ok, TDX_OPERAND_INVALID + OP_ATTRIBUTES },
+	{ xfam_ok, TDX_OPERAND_INVALID + OP_XFAM },
+	{ max_vcpus_ok, TDX_OPERAND_INVALID + OP_MAX_VCPUS },
+	{ num_l2_vms_ok, TDX_OPERAND_INVALID + OP_NUM_L2_VMS },
+	{ reserved20_ok, TDX_OPERAND_INVALID + OP_RDX },
+	{ config_flags_ok, TDX_OPERAND_INVALID + OP_CONFIG_FLAGS },
+	{ eptp_controls_ok, TDX_OPERAND_INVALID + OP_EPTP_CONTROLS },
+	{ tsc_frequency_ok, TDX_OPERAND_INVALID + OP_TSC_FREQUENCY },
+	{ tsc_adjust_ok, TDX_INCONSISTENT_MSR + TDX_MSR_TSC_ADJUST },
+	{ reserved42_ok, TDX_OPERAND_INVALID + OP_RDX },
 };
 
 static const struct params_check checks_after_cpuid[] = {
-	{ unused_cpuid_ok, OP_RDX },
-	{ arch_capabilities_ok, OP_ARCH_CAPABILITIES },
+	{ unused_cpuid_ok, TDX_OPERAND_INVALID + OP_RDX },
+	{ arch_capabilities_ok, TDX_OPERAND_INVALID + OP_ARCH_CAPABILITIES },
 };
 
 static uint64_t run_checks(struct tdxm_call *call, const struct params_check *check, size_t count)
 {
 	for (; count--; check++) {
 		if (!check->ok(call))
-			return TDX_OPERAND_INVALID + check->operand;
+			return check->status;
 	}
 	return TDX_SUCCESS;
 }

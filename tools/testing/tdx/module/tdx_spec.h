@@ -164,9 +164,12 @@ enum tdx_kot_state {
 #define TDX_TDVPS_SIZE (TDX_TDVPS_PAGES * TDX_PAGE_SIZE)
 #define TDX_TDVPS_MAX_PAGES 15
 #define TDX_MAX_VCPUS_PER_TD 576
+/* Handoff version of the module, the only one that it understands. */
+#define TDX_MODULE_HV 1
 #define TDX_TDMR_INIT_STEP (1024 * TDX_PAGE_SIZE)
 
 /* FEATURES0 bits that the model offers, and why. */
+#define TDX_FEATURES0_TD_PRESERVING BIT_U64(1) /* if the platform asks for it */
 #define TDX_FEATURES0_HOST_PRIORITY BIT_U64(10)
 #define TDX_FEATURES0_NO_RBP_MOD BIT_U64(18) /* kernel: mandatory since 6.16 */
 #define TDX_FEATURES0_TOPOLOGY BIT_U64(20)   /* kvm_intel: mandatory since 6.16 */

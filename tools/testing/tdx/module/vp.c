@@ -23,7 +23,7 @@ void tdxm_vp_create_commit(struct tdxm_call *call)
 
 	tdxm_object_add(&call->m->objects, &vcpu->object);
 	call->td->chldcnt++;
-	tdxm_page_assign(&call->page, PT_TDVPR, call->td->tdr_hpa, &vcpu->object);
+	tdxm_page_assign(call->m, &call->page, PT_TDVPR, call->td->tdr_hpa, &vcpu->object);
 }
 
 uint64_t tdxm_vp_addcx_check(struct tdxm_call *call)
@@ -45,7 +45,7 @@ void tdxm_vp_addcx_commit(struct tdxm_call *call)
 {
 	call->vcpu->num_pages++;
 	call->td->chldcnt++;
-	tdxm_page_assign(&call->page, PT_TDCX, call->td->tdr_hpa, NULL);
+	tdxm_page_assign(call->m, &call->page, PT_TDCX, call->td->tdr_hpa, NULL);
 }
 
 /* Version 1 holds the TDR exclusively, so that nobody else takes the same id. */
@@ -66,31 +66,35 @@ static uint64_t x2apic_id_check(struct tdxm_call *call)
 
 uint64_t tdxm_vp_init_check(struct tdxm_call *call)
 {
-	uint64_t status = tdxm_vcpu_lock(call, call->in.rcx);
-	struct tdxm_td *td = call->td;
+	uint64_t status = tdxm_tsc_adjust_check(call);
+	struct tdxm_td *td;
 
+	if (!status && call->version > 1)
+		status = TDX_OPERAND_INVALID + OP_RAX;
+	if (!status)
+		status = tdxm_vcpu_lock(call, call->in.rcx);
 	if (!status)
 		status = tdxm_td_check(call, OPS_MASK(TD_INITIALIZED));
 	if (status)
 		return status;
+	td = call->td;
 	if (call->vcpu->num_pages < TDX_TDVPS_PAGES)
 		return TDX_TDCX_NUM_INCORRECT;
 	if (call->vcpu->state != VCPU_UNINITIALIZED)
 		return TDX_VCPU_STATE_INCORRECT + call->vcpu->state;
-	if (td->num_vcpus >= td->params.max_vcpus)
-		return TDX_MAX_VCPUS_EXCEEDED;
-	if (call->version > 0)
+	/* Version 0 runs concurrently: reserve a place before the last one is gone. */
+	if (atomic_fetch_add(&td->vcpus_reserved, 1) >= td->params.max_vcpus)
+		status = TDX_MAX_VCPUS_EXCEEDED;
+	else if (call->version > 0)
 		status = x2apic_id_check(call);
 	if (status)
-		return status;
+		tdxm_vp_init_undo(call);
+	return status;
+}
 
-	/* Version 0 runs concurrently: the index is won here, as the last check. */
-	call->value = atomic_fetch_add(&td->num_vcpus, 1);
-	if (call->value >= td->params.max_vcpus) {
-		atomic_fetch_sub(&td->num_vcpus, 1);
-		return TDX_MAX_VCPUS_EXCEEDED;
-	}
-	return TDX_SUCCESS;
+void tdxm_vp_init_undo(struct tdxm_call *call)
+{
+	atomic_fetch_sub(&call->td->vcpus_reserved, 1);
 }
 
 void tdxm_vp_init_commit(struct tdxm_call *call)
@@ -98,7 +102,7 @@ void tdxm_vp_init_commit(struct tdxm_call *call)
 	struct tdxm_vcpu *vcpu = call->vcpu;
 	struct tdxm_td *td = call->td;
 
-	vcpu->index = call->value;
+	vcpu->index = atomic_fetch_add(&td->num_vcpus, 1);
 	vcpu->initial_rcx = call->in.rdx;
 	if (call->version > 0) {
 		vcpu->x2apic_id = call->in.r8;
@@ -179,6 +183,8 @@ uint64_t tdxm_vp_enter_check(struct tdxm_call *call)
 {
 	uint64_t status;
 
+	if (tdxm_lp_state(call, TDXM_LP_LIMIT_CPUID))
+		return TDX_LIMIT_CPUID_MAXVAL_SET;
 	if (call->in.rcx & VP_ENTER_RESERVED)
 		return TDX_OPERAND_INVALID + OP_RCX;
 	status = vcpu_take(call, call->in.rcx & SEPTE_HPA, OPS_MASK(TD_RUNNABLE), false);
@@ -187,13 +193,21 @@ uint64_t tdxm_vp_enter_check(struct tdxm_call *call)
 	/* No exit was ever trap-like, and none came from an L2 VM. */
 	if (call->in.rcx & VP_ENTER_FLAGS)
 		return TDX_OPERAND_INVALID + OP_RCX;
-	return tdxm_lock(call, RES_EPOCH, &call->td->epoch_lock);
+	status = tdxm_tsc_adjust_check(call);
+	/*
+	 * MODEL: TSC_ROLLBACK and INCORRECT_MSR_VALUE+0x1A0 cannot happen: the
+	 * clock never goes back, and MONITOR is always on. The zero-step filter
+	 * never has GPAs to wait for, as no entry ends in an EPT violation.
+	 */
+	return status ? status : tdxm_lock(call, RES_EPOCH, &call->td->epoch_lock);
 }
 
 /*
  * MODEL: no guest code runs. Every entry exits at once with the TDVMCALL of an
  * idle guest, HLT with interrupts enabled, which KVM turns into a sleeping VCPU.
- * Neither the posted-interrupt descriptor nor PEND_NMI is consumed.
+ * Posted interrupts stay in their descriptor: the guest that would take them is
+ * not there. A pending interrupt of the host does not end the entry either (exit
+ * reason 1 would need its vector); the host takes it right after this one.
  */
 static void exit_with_hlt(struct tdxm_call *call)
 {
@@ -216,6 +230,8 @@ void tdxm_vp_enter_commit(struct tdxm_call *call)
 	vcpu->epoch = td->epoch;
 	atomic_fetch_add(&td->refcount[vcpu->epoch & 1], 1);
 	vcpu->state = VCPU_ACTIVE;
+	/* Injected; the guest's handler is over when it idles again. */
+	vcpu->pend_nmi = 0;
 	tdxm_unlock(call, RES_EPOCH);
 	tdxm_unlock(call, RES_OP_STATE);
 

@@ -13,11 +13,15 @@
 #include <string.h>
 
 #include "qemu/tdxq.h"
+#include "tdx/tdx_emul_abi.h"
 
 #define CPUID_LEN 2
 
 static void set_pending(struct tdxq *q, unsigned int vcpu_index, uint64_t rip)
 {
+	if (qemu_plugin_u64_get(q->pending, vcpu_index))
+		tdxq_gapf(q, "work left at %#llx was forgotten",
+			  (unsigned long long)q->vcpu[vcpu_index].after.rip);
 	q->vcpu[vcpu_index].after.rip = rip;
 	qemu_plugin_u64_set(q->pending, vcpu_index, 1);
 }
@@ -32,6 +36,24 @@ void tdxq_replace_operand(struct tdxq *q, unsigned int vcpu_index, enum vmxr_gpr
 	vcpu->after.value = tdxq_read_gpr(vcpu, gpr);
 	tdxq_write_gpr(vcpu, gpr, value);
 	set_pending(q, vcpu_index, rip);
+}
+
+static void do_request(struct tdxq *q, struct tdxq_vcpu *vcpu)
+{
+	uint64_t old[VMXR_NR_GPRS], new[VMXR_NR_GPRS];
+
+	for (size_t i = 0; i < VMXR_NR_GPRS; i++)
+		old[i] = tdxq_read_gpr(vcpu, (enum vmxr_gpr)i);
+	memcpy(new, old, sizeof(new));
+	new[VMXR_RAX] = vcpu->after.leaf;
+	new[VMXR_RCX] = vcpu->after.subleaf;
+	new[VMXR_RBX] = vcpu->after.rbx;
+	new[VMXR_RDX] = vcpu->after.rdx;
+	tdxq_control(q, new);
+	for (size_t i = 0; i < VMXR_NR_GPRS; i++) {
+		if (new[i] != old[i])
+			tdxq_write_gpr(vcpu, (enum vmxr_gpr)i, new[i]);
+	}
 }
 
 static void fix_cpuid(struct tdxq *q, struct tdxq_vcpu *vcpu)
@@ -59,10 +81,17 @@ void tdxq_after(unsigned int vcpu_index, void *userdata)
 	struct tdxq_vcpu *vcpu = &q->vcpu[vcpu_index];
 
 	qemu_plugin_u64_set(q->pending, vcpu_index, 0);
-	if (vcpu->after.kind == TDXQ_AFTER_CPUID)
+	switch (vcpu->after.kind) {
+	case TDXQ_AFTER_CPUID:
 		fix_cpuid(q, vcpu);
-	else
+		break;
+	case TDXQ_AFTER_CONTROL:
+		do_request(q, vcpu);
+		break;
+	case TDXQ_AFTER_GP:
 		tdxq_write_gpr(vcpu, vcpu->after.gpr, vcpu->after.value);
+		break;
+	}
 }
 
 /*
@@ -86,7 +115,7 @@ static void after_at(struct tdxq *q, unsigned int vcpu_index, uint64_t rip)
 	}
 	qemu_plugin_u64_set(q->pending, vcpu_index, 0);
 	tdxq_gapf(q, "%s at %#llx was not completed",
-		  after->kind == TDXQ_AFTER_CPUID ? "CPUID before" : "#GP",
+		  after->kind == TDXQ_AFTER_GP ? "#GP" : "CPUID before",
 		  (unsigned long long)after->rip);
 }
 
@@ -119,9 +148,11 @@ static bool note_cpuid(struct tdxq_vcpu *vcpu)
 		memset(&vcpu->cpu, 0, sizeof(vcpu->cpu));
 		return false;
 	}
-	if (!vmxr_cpuid_differs(leaf, subleaf))
+	if (leaf != TDX_EMUL_LEAF_CONTROL && !vmxr_cpuid_differs(leaf, subleaf))
 		return false;
-	vcpu->after.kind = TDXQ_AFTER_CPUID;
+	vcpu->after.kind = leaf == TDX_EMUL_LEAF_CONTROL ? TDXQ_AFTER_CONTROL : TDXQ_AFTER_CPUID;
+	vcpu->after.rbx = tdxq_read_gpr(vcpu, VMXR_RBX);
+	vcpu->after.rdx = tdxq_read_gpr(vcpu, VMXR_RDX);
 	vcpu->after.leaf = leaf;
 	vcpu->after.subleaf = subleaf;
 	return true;

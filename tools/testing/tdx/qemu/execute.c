@@ -10,7 +10,9 @@
  */
 #include <string.h>
 
+#include "qemu/backtrace.h"
 #include "qemu/tdxq.h"
+#include "qemu/watch.h"
 
 /*
  * RIP of the instruction. Within a block QEMU updates RIP now and then only,
@@ -21,11 +23,19 @@ uint64_t tdxq_rip(struct tdxq_vcpu *vcpu, const struct tdxq_site *site)
 	return (tdxq_read_reg(vcpu, TDXQ_REG_RIP) & ~TDXQ_PAGE_OFFSET) | site->offset;
 }
 
-/* Bytes of the instruction and of its successor, as far as they are mapped. */
-static size_t fetch(struct tdxq *q, uint64_t rip, uint8_t bytes[VMXR_FETCH_LEN])
+/*
+ * Bytes of the instruction and of its successor, as far as they are mapped. The
+ * block under way has its page, so the way through the page tables can be spared.
+ */
+static size_t fetch(const struct tdxq_site *site, uint64_t rip, uint8_t bytes[VMXR_FETCH_LEN])
 {
 	size_t to_page_end = TDXQ_PAGE_SIZE - (rip & TDXQ_PAGE_OFFSET);
+	struct tdxq *q = site->q;
 
+	if (site->code && to_page_end >= VMXR_FETCH_LEN) {
+		memcpy(bytes, site->code, VMXR_FETCH_LEN);
+		return VMXR_FETCH_LEN;
+	}
 	if (tdxq_cpu_ops.virt_read(q, rip, bytes, VMXR_FETCH_LEN))
 		return VMXR_FETCH_LEN;
 	if (to_page_end < VMXR_FETCH_LEN && tdxq_cpu_ops.virt_read(q, rip, bytes, to_page_end))
@@ -33,40 +43,65 @@ static size_t fetch(struct tdxq *q, uint64_t rip, uint8_t bytes[VMXR_FETCH_LEN])
 	return 0;
 }
 
-static void load_regs(struct tdxq_vcpu *vcpu, uint64_t rip, struct vmxr_regs *regs)
+/*
+ * Registers as the instruction found them, and as it leaves them. A read costs
+ * more than most of what is done with it, so only those that matter are read.
+ */
+struct context {
+	struct tdxq *q;
+	unsigned int lp;
+	uint32_t loaded; /* bitmap of GPRs */
+	struct vmxr_regs old, new;
+};
+
+static void load_gpr(struct context *context, enum vmxr_gpr gpr)
 {
-	for (size_t i = 0; i < VMXR_NR_GPRS; i++)
-		regs->gpr[i] = tdxq_read_gpr(vcpu, (enum vmxr_gpr)i);
-	regs->rip = rip;
-	regs->fs_base = tdxq_read_reg(vcpu, TDXQ_REG_FS_BASE);
-	regs->gs_base = tdxq_read_reg(vcpu, TDXQ_REG_GS_BASE);
+	if (context->loaded & 1u << gpr)
+		return;
+	context->loaded |= 1u << gpr;
+	context->old.gpr[gpr] = tdxq_read_gpr(&context->q->vcpu[context->lp], gpr);
+	context->new.gpr[gpr] = context->old.gpr[gpr];
 }
 
-static void store_regs(struct tdxq_vcpu *vcpu, const struct vmxr_regs *old,
-		       const struct vmxr_regs *new)
+static void load_all(struct context *context)
 {
-	for (size_t i = 0; i < VMXR_NR_GPRS; i++) {
-		if (old->gpr[i] != new->gpr[i])
-			tdxq_write_gpr(vcpu, (enum vmxr_gpr)i, new->gpr[i]);
+	struct tdxq_vcpu *vcpu = &context->q->vcpu[context->lp];
+
+	for (unsigned int i = 0; i < VMXR_NR_GPRS; i++)
+		load_gpr(context, (enum vmxr_gpr)i);
+	context->new.fs_base = tdxq_read_reg(vcpu, TDXQ_REG_FS_BASE);
+	context->new.gs_base = tdxq_read_reg(vcpu, TDXQ_REG_GS_BASE);
+}
+
+static void store_regs(const struct context *context)
+{
+	for (unsigned int i = 0; i < VMXR_NR_GPRS; i++) {
+		if (context->old.gpr[i] != context->new.gpr[i])
+			tdxq_write_gpr(&context->q->vcpu[context->lp], (enum vmxr_gpr)i,
+				       context->new.gpr[i]);
 	}
 }
 
-/* SEAMCALL takes the registers in a structure of its own, without RSP. */
+/*
+ * SEAMCALL takes the registers in a structure of its own, without RSP. Those from
+ * @NR_COMMON on belong to TDH.VP.ENTER alone.
+ */
+#define NR_COMMON 7
 static const struct {
 	enum vmxr_gpr gpr;
 	size_t offset;
 } seamcall_regs[] = {
 	{ VMXR_RAX, offsetof(struct tdxm_regs, rax) },
-	{ VMXR_RBX, offsetof(struct tdxm_regs, rbx) },
 	{ VMXR_RCX, offsetof(struct tdxm_regs, rcx) },
 	{ VMXR_RDX, offsetof(struct tdxm_regs, rdx) },
-	{ VMXR_RSI, offsetof(struct tdxm_regs, rsi) },
-	{ VMXR_RDI, offsetof(struct tdxm_regs, rdi) },
-	{ VMXR_RBP, offsetof(struct tdxm_regs, rbp) },
 	{ VMXR_R8, offsetof(struct tdxm_regs, r8) },
 	{ VMXR_R9, offsetof(struct tdxm_regs, r9) },
 	{ VMXR_R10, offsetof(struct tdxm_regs, r10) },
 	{ VMXR_R11, offsetof(struct tdxm_regs, r11) },
+	{ VMXR_RBX, offsetof(struct tdxm_regs, rbx) },
+	{ VMXR_RSI, offsetof(struct tdxm_regs, rsi) },
+	{ VMXR_RDI, offsetof(struct tdxm_regs, rdi) },
+	{ VMXR_RBP, offsetof(struct tdxm_regs, rbp) },
 	{ VMXR_R12, offsetof(struct tdxm_regs, r12) },
 	{ VMXR_R13, offsetof(struct tdxm_regs, r13) },
 	{ VMXR_R14, offsetof(struct tdxm_regs, r14) },
@@ -78,22 +113,34 @@ static uint64_t *seamcall_reg(struct tdxm_regs *regs, size_t i)
 	return (uint64_t *)((char *)regs + seamcall_regs[i].offset);
 }
 
-static enum tdxm_outcome seamcall(struct tdxq *q, unsigned int lp, struct vmxr_regs *regs)
+/* A held call leaves most of the machine to the other vCPUs. */
+#define HOLD_US 50
+
+static enum tdxm_outcome seamcall(struct context *context)
 {
-	struct tdxm *module = tdxq_module(q);
+	struct tdxm *module = tdxq_module(context->q);
+	struct tdxm_regs io = { 0 };
 	enum tdxm_outcome outcome;
-	struct tdxm_regs in, out;
+	size_t count;
 
 	if (!module)
 		return TDXM_VMFAIL_INVALID;
-	for (size_t i = 0; i < G_N_ELEMENTS(seamcall_regs); i++)
-		*seamcall_reg(&in, i) = regs->gpr[seamcall_regs[i].gpr];
-	out = in;
-	outcome = tdxm_seamcall(module, lp, &out);
-	tdxq_trace_seamcall(q, lp, &in, &out, outcome);
+	/* What they did to a page is told before the page has another state. */
+	tdxq_watch_drain(context->q);
+	load_gpr(context, VMXR_RAX);
+	load_gpr(context, VMXR_RSP);
+	count = tdxm_leaf_uses_all_regs(context->new.gpr[VMXR_RAX]) ? G_N_ELEMENTS(seamcall_regs) :
+								      NR_COMMON;
+	for (size_t i = 0; i < count; i++) {
+		load_gpr(context, seamcall_regs[i].gpr);
+		*seamcall_reg(&io, i) = context->new.gpr[seamcall_regs[i].gpr];
+	}
+	outcome = tdxm_seamcall(module, context->lp, context->new.gpr[VMXR_RSP], &io);
 	if (outcome == TDXM_DONE) {
-		for (size_t i = 0; i < G_N_ELEMENTS(seamcall_regs); i++)
-			regs->gpr[seamcall_regs[i].gpr] = *seamcall_reg(&out, i);
+		for (size_t i = 0; i < count; i++)
+			context->new.gpr[seamcall_regs[i].gpr] = *seamcall_reg(&io, i);
+	} else if (outcome == TDXM_AGAIN) {
+		g_usleep(HOLD_US);
 	}
 	return outcome;
 }
@@ -102,10 +149,11 @@ static enum tdxm_outcome seamcall(struct tdxq *q, unsigned int lp, struct vmxr_r
  * Execute what follows an instruction that set the flags, as far as it reads
  * them, and return where to go on. What does not read them is left to TCG.
  */
-static uint64_t consume_flags(struct tdxq *q, const struct vmxr_insn *insn, const uint8_t *bytes,
-			      size_t len, uint64_t rip, uint32_t flags, struct vmxr_regs *regs)
+static uint64_t consume_flags(struct context *context, const struct vmxr_insn *insn,
+			      const uint8_t *bytes, size_t len, uint64_t rip, uint32_t flags)
 {
 	struct vmxr_consumer next;
+	uint64_t *byte;
 
 	vmxr_decode_consumer(bytes, len, &next);
 	switch (next.kind) {
@@ -113,12 +161,14 @@ static uint64_t consume_flags(struct tdxq *q, const struct vmxr_insn *insn, cons
 		rip += next.len;
 		return vmxr_cond_holds(next.cond, flags) ? rip + (uint64_t)next.disp : rip;
 	case VMXR_SETS_BYTE:
-		regs->gpr[next.rm] = (regs->gpr[next.rm] & ~UINT64_C(0xff)) |
-				     vmxr_cond_holds(next.cond, flags);
+		load_gpr(context, next.rm);
+		byte = &context->new.gpr[next.rm];
+		*byte = (*byte & ~UINT64_C(0xff)) | vmxr_cond_holds(next.cond, flags);
 		return rip + next.len;
 	case VMXR_READS_FLAGS:
 		/* Neither Jcc nor SETcc, or it cannot be decoded at all. */
-		tdxq_gapf(q, "flags of %s are read in an unknown way", vmxr_kind_name(insn->kind));
+		tdxq_gapf(context->q, "flags of %s are read in an unknown way",
+			  vmxr_kind_name(insn->kind));
 		break;
 	case VMXR_IGNORES_FLAGS:
 		break;
@@ -127,16 +177,18 @@ static uint64_t consume_flags(struct tdxq *q, const struct vmxr_insn *insn, cons
 }
 
 /* How the instruction ended, in terms of the CPU model. */
-static enum vmxr_outcome run(struct tdxq *q, unsigned int lp, const struct vmxr_insn *insn,
-			     struct vmxr_regs *regs, bool *again)
+static enum vmxr_outcome run(struct context *context, const struct vmxr_insn *insn, bool *again)
 {
-	struct vmxr_cpu *cpu = &q->vcpu[lp].cpu;
+	struct tdxq *q = context->q;
+	struct vmxr_cpu *cpu = &q->vcpu[context->lp].cpu;
 
+	if (insn->kind != VMXR_SEAMCALL)
+		load_all(context);
 	switch (insn->kind) {
 	case VMXR_SEAMCALL:
 		if (!cpu->in_vmx)
 			return VMXR_UD;
-		switch (seamcall(q, lp, regs)) {
+		switch (seamcall(context)) {
 		case TDXM_DONE:
 			return VMXR_SUCCEED;
 		case TDXM_VMFAIL_INVALID:
@@ -147,9 +199,9 @@ static enum vmxr_outcome run(struct tdxq *q, unsigned int lp, const struct vmxr_
 		}
 		return VMXR_UD;
 	case VMXR_MOVDIR64B:
-		return vmxr_movdir64b(insn, regs, &tdxq_cpu_ops, q);
+		return vmxr_movdir64b(insn, &context->new, &tdxq_cpu_ops, q);
 	default:
-		return vmxr_execute(cpu, insn, regs, &tdxq_cpu_ops, q);
+		return vmxr_execute(cpu, insn, &context->new, &tdxq_cpu_ops, q);
 	}
 }
 
@@ -158,8 +210,8 @@ void tdxq_execute(unsigned int vcpu_index, void *userdata)
 	struct tdxq_site *site = userdata;
 	struct tdxq *q = site->q;
 	struct tdxq_vcpu *vcpu = &q->vcpu[vcpu_index];
+	struct context context = { .q = q, .lp = vcpu_index };
 	uint8_t bytes[VMXR_FETCH_LEN];
-	struct vmxr_regs old, new;
 	enum vmxr_outcome outcome;
 	struct vmxr_insn insn;
 	bool again = false;
@@ -169,7 +221,7 @@ void tdxq_execute(unsigned int vcpu_index, void *userdata)
 	if (!tdxq_in_long_mode(vcpu))
 		return;
 	rip = tdxq_rip(vcpu, site);
-	len = fetch(q, rip, bytes);
+	len = fetch(site, rip, bytes);
 	vmxr_decode(bytes, len, &insn);
 	if (insn.kind == VMXR_NOT_OURS)
 		return;
@@ -180,9 +232,9 @@ void tdxq_execute(unsigned int vcpu_index, void *userdata)
 		return;
 	}
 
-	load_regs(vcpu, rip, &old);
-	new = old;
-	outcome = run(q, vcpu_index, &insn, &new, &again);
+	tdxq_backtrace_prepare(q, vcpu_index);
+	context.new.rip = rip;
+	outcome = run(&context, &insn, &again);
 	if (again)
 		qemu_plugin_set_pc(rip);
 
@@ -199,10 +251,10 @@ void tdxq_execute(unsigned int vcpu_index, void *userdata)
 		rip += insn.len;
 		break;
 	default:
-		rip = consume_flags(q, &insn, bytes + insn.len, len - insn.len, rip + insn.len,
-				    vmxr_outcome_flags(outcome), &new);
+		rip = consume_flags(&context, &insn, bytes + insn.len, len - insn.len,
+				    rip + insn.len, vmxr_outcome_flags(outcome));
 		break;
 	}
-	store_regs(vcpu, &old, &new);
+	store_regs(&context);
 	qemu_plugin_set_pc(rip);
 }

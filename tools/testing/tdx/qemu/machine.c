@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cpu/vmx_spec.h"
+#include "module/steer.h"
 #include "qemu/tdxq.h"
 
 /* MODEL: TCG's TSC runs at the speed of the machine below; TDs are told this. */
@@ -11,6 +12,7 @@
 static struct tdxm *power_on(struct tdxq *q)
 {
 	struct tdxm_platform platform;
+	struct tdxm *module;
 
 	tdxq_find_ram(q);
 	memset(&platform, 0, sizeof(platform));
@@ -26,7 +28,12 @@ static struct tdxm *power_on(struct tdxq *q)
 	platform.tsc_khz = TSC_KHZ;
 	platform.nr_cmrs = q->nr_ram;
 	memcpy(platform.cmr, q->ram, q->nr_ram * sizeof(q->ram[0]));
-	return tdxm_create(&platform, &tdxq_module_ops, q);
+	module = tdxm_create(&platform, &tdxq_module_ops, q);
+	if (module) {
+		tdxm_set_latency(module, q->options.latency);
+		tdxm_set_busy_once(module, q->options.busy_once);
+	}
+	return module;
 }
 
 struct tdxm *tdxq_module(struct tdxq *q)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "qemu/tdxq.h"
+#include "qemu/watch.h"
 
 TDXQ_EXPORT int qemu_plugin_version = TDXQ_PLUGIN_API_VERSION;
 
@@ -21,10 +22,10 @@ static void at_exit(void *userdata)
 {
 	struct tdxq *q = userdata;
 
+	tdxq_watch_end(q);
 	if (q->options.report)
 		tdxq_report(q);
-	if (q->trace)
-		fflush(q->trace);
+	tdxq_trace_close(q);
 }
 
 static bool usable(const qemu_info_t *info)

@@ -6,7 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "qemu/backtrace.h"
 #include "qemu/tdxq.h"
+#include "qemu/watch.h"
 
 static bool virt_read(void *opaque, uint64_t gva, void *buf, size_t len)
 {
@@ -89,7 +91,7 @@ static bool module_read(void *opaque, uint64_t hpa, void *buf, size_t len)
 
 static bool module_write(void *opaque, uint64_t hpa, const void *buf, size_t len)
 {
-	return is_ram(opaque, hpa, len) && phys_write(opaque, hpa, buf, len);
+	return is_ram(opaque, hpa, len) && tdxq_watched_write(opaque, hpa, buf, len);
 }
 
 static void module_log(void *opaque, enum tdxm_log_level level, const char *line)
@@ -110,11 +112,24 @@ uint64_t tdxq_now_ns(void *opaque)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* No sleep: a vCPU is not interrupted in a SEAMCALL, and these are microseconds. */
+static void delay(void *opaque, uint64_t ns)
+{
+	uint64_t end = tdxq_now_ns(opaque) + ns;
+
+	while (tdxq_now_ns(opaque) < end)
+		__builtin_ia32_pause();
+}
+
 const struct tdxm_ops tdxq_module_ops = {
 	.mem_read = module_read,
 	.mem_write = module_write,
 	.log = module_log,
 	.now_ns = tdxq_now_ns,
+	.delay = delay,
+	.completed = tdxq_trace_seamcall,
+	.page_owned = tdxq_page_owned,
+	.backtrace = tdxq_backtrace,
 };
 
 #define MIB (UINT64_C(1) << 20)

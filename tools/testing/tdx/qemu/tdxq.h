@@ -21,6 +21,7 @@
 /* What remains to be done once the instruction under way has ended. */
 enum tdxq_after_kind {
 	TDXQ_AFTER_CPUID,
+	TDXQ_AFTER_CONTROL, /* CPUID was a request, see control.c */
 	TDXQ_AFTER_GP, /* an operand was replaced to raise #GP */
 };
 
@@ -29,6 +30,7 @@ enum tdxq_after_kind {
  * @rip:	where execution is then: behind CPUID, or at the faulting instruction
  * @leaf:	of CPUID, with @subleaf
  * @gpr:	register that gets @value back
+ * @rbx:	with @rdx, arguments of a request that CPUID overwrites
  */
 struct tdxq_after {
 	enum tdxq_after_kind kind;
@@ -37,6 +39,8 @@ struct tdxq_after {
 	uint32_t subleaf;
 	enum vmxr_gpr gpr;
 	uint64_t value;
+	uint64_t rbx;
+	uint64_t rdx;
 };
 
 /* Registers besides the general purpose ones. */
@@ -67,6 +71,8 @@ struct tdxq_vcpu {
 struct tdxq_options {
 	const char *report;
 	const char *trace;
+	unsigned int latency; /* percent of the modelled times */
+	bool busy_once;
 };
 
 /* Guest RAM in ascending order, as found by probing. */
@@ -120,10 +126,12 @@ struct tdxm *tdxq_module(struct tdxq *q);
  * A place in the guest's code that needs attention.
  * @offset:	within its page. Blocks are shared between all virtual addresses of
  *		their physical page, so that no more of the address is known.
+ * @code:	its bytes in this process, up to the end of the page; NULL if unknown
  * @insn:	decoded, unless TCG cannot decode it and shows too few bytes
  */
 struct tdxq_site {
 	struct tdxq *q;
+	const uint8_t *code;
 	uint16_t offset;
 	struct vmxr_insn insn;
 };
@@ -152,6 +160,9 @@ void tdxq_discontinuity(unsigned int vcpu_index, enum qemu_plugin_discon_type ty
 void tdxq_replace_operand(struct tdxq *q, unsigned int vcpu_index, enum vmxr_gpr gpr,
 			  uint64_t value, uint64_t rip);
 
+/* control.c: a request; the registers are its arguments, then its results */
+void tdxq_control(struct tdxq *q, uint64_t gpr[VMXR_NR_GPRS]);
+
 /* findings.c */
 void tdxq_gap(struct tdxq *q, const char *line);
 void tdxq_gapf(struct tdxq *q, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -160,8 +171,8 @@ void tdxq_gapf(struct tdxq *q, const char *format, ...) G_GNUC_PRINTF(2, 3);
 void tdxq_report(struct tdxq *q);
 bool tdxq_trace_open(struct tdxq *q);
 void tdxq_trace_line(struct tdxq *q, const char *line);
-void tdxq_trace_seamcall(struct tdxq *q, unsigned int lp, const struct tdxm_regs *in,
-			 const struct tdxm_regs *out, enum tdxm_outcome outcome);
+void tdxq_trace_seamcall(void *q, const struct tdxm_event *event);
+void tdxq_trace_close(struct tdxq *q);
 
 /* options.c */
 bool tdxq_parse_options(struct tdxq_options *options, int argc, char **argv);

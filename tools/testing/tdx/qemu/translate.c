@@ -8,16 +8,22 @@
 #include "qemu/tdxq.h"
 
 /* Sites are never freed: QEMU may keep a block, and with it the pointer, for ever. */
-static struct tdxq_site *site_get(struct tdxq *q, uint64_t vaddr, const uint8_t *bytes, size_t len)
+static struct tdxq_site *site_get(struct tdxq *q, const struct qemu_plugin_insn *insn,
+				  const uint8_t *bytes, size_t len)
 {
-	uint16_t offset = vaddr & TDXQ_PAGE_OFFSET;
-	uint8_t key_bytes[2 + VMXR_MAX_INSN_LEN];
+	struct {
+		const uint8_t *code;
+		uint16_t offset;
+		uint8_t bytes[VMXR_MAX_INSN_LEN];
+	} place;
 	struct tdxq_site *site;
 	GBytes *key;
 
-	memcpy(key_bytes, &offset, sizeof(offset));
-	memcpy(key_bytes + sizeof(offset), bytes, len);
-	key = g_bytes_new(key_bytes, sizeof(offset) + len);
+	memset(&place, 0, sizeof(place));
+	place.code = qemu_plugin_insn_haddr(insn);
+	place.offset = qemu_plugin_insn_vaddr(insn) & TDXQ_PAGE_OFFSET;
+	memcpy(place.bytes, bytes, len);
+	key = g_bytes_new(&place, sizeof(place));
 
 	g_mutex_lock(&q->lock);
 	site = g_hash_table_lookup(q->sites, key);
@@ -26,7 +32,8 @@ static struct tdxq_site *site_get(struct tdxq *q, uint64_t vaddr, const uint8_t 
 	} else {
 		site = g_new0(struct tdxq_site, 1);
 		site->q = q;
-		site->offset = offset;
+		site->code = place.code;
+		site->offset = place.offset;
 		vmxr_decode(bytes, len, &site->insn);
 		g_hash_table_insert(q->sites, key, site);
 	}
@@ -107,6 +114,6 @@ void tdxq_translate(struct qemu_plugin_tb *tb, void *userdata)
 		size_t len = qemu_plugin_insn_data(insn, bytes, sizeof(bytes));
 
 		if (vmxr_prefilter(bytes, len))
-			on_site(q, tb, i, site_get(q, qemu_plugin_insn_vaddr(insn), bytes, len));
+			on_site(q, tb, i, site_get(q, insn, bytes, len));
 	}
 }

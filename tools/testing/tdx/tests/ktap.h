@@ -21,6 +21,7 @@ struct ktap_case {
 
 /* Failures of the running case, from whichever thread and file: weak, hence one for all. */
 __attribute__((weak)) _Atomic unsigned int ktap_failures;
+__attribute__((weak)) const char *ktap_case_name;
 
 static inline bool ktap_check(bool ok, const char *file, int line, const char *what)
 {
@@ -67,6 +68,7 @@ static inline int ktap_main(const struct ktap_case *cases, size_t count, int arg
 		if (!strstr(cases[i].name, filter))
 			continue;
 		atomic_store(&ktap_failures, 0);
+		ktap_case_name = cases[i].name;
 		cases[i].run();
 		failed += !!atomic_load(&ktap_failures);
 		printf("%sok %u %s\n", atomic_load(&ktap_failures) ? "not " : "", ++number,

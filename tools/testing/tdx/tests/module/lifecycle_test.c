@@ -7,7 +7,7 @@
 static void td_life_leaves_no_page_ok(void)
 {
 	struct machine *machine = machine_new(2, 1);
-	uint64_t added, augmented, hpa, first;
+	uint64_t added, augmented, hpa, gpa, first;
 	struct test_td td;
 
 	machine_boot(machine);
@@ -17,7 +17,8 @@ static void td_life_leaves_no_page_ok(void)
 	added = td_add_page(&td, GPA);
 	KTAP_EXPECT(!memcmp(machine_ram(machine, added), machine_ram(machine, td.source),
 			    TDX_PAGE_SIZE));
-	EXPECT_CALL(TDX_SUCCESS, machine, 1, TDH_MR_EXTEND, GPA, td.tdr, 0, 0);
+	for (gpa = GPA; gpa < 2 * GPA; gpa += 256)
+		EXPECT_CALL(TDX_SUCCESS, machine, 1, TDH_MR_EXTEND, gpa, td.tdr, 0, 0);
 	td_advance(&td, STAGE_RUNNABLE);
 	EXPECT_CALL(TDX_EXIT_REASON_TDCALL, machine, 0, TDH_VP_ENTER, td.vcpu.tdvpr, 0, 0, 0);
 
@@ -29,8 +30,9 @@ static void td_life_leaves_no_page_ok(void)
 	EXPECT_CALL(TDX_SUCCESS, machine, 1, TDH_PHYMEM_PAGE_WBINVD, WITH_KEYID(augmented, td.hkid),
 		    0, 0, 0);
 
-	/* Pages that are still mapped go away by RECLAIM only. */
+	/* Pages that are still mapped go away by RECLAIM only, which KVM never has to do. */
 	td_release_key(&td);
+	machine_expect_rule(machine, SAN_KEYID_FREED_WITH_PAGES, 1);
 	td_reclaim(&td, added);
 	for (hpa = first; hpa < machine->next_page; hpa += TDX_PAGE_SIZE) {
 		enum tdx_page_type type = machine_page_type(machine, hpa);

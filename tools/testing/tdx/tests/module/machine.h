@@ -20,28 +20,45 @@
 #define WITH_KEYID(hpa, hkid) ((hpa) | (uint64_t)(hkid) << MACHINE_KEYID_SHIFT)
 #define MACHINE_NATIVE_CPUID_1_EAX 0xa06d1
 
+#define MACHINE_LP_STATES (TDXM_LP_LIMIT_CPUID + 1)
+
 struct machine {
 	struct tdxm *m;
 	uint8_t *ram;
 	uint64_t next_page;
 	struct tdxm_platform platform;
+	/* What LPs answer when the model asks. */
+	uint64_t lp_state[TDXM_MAX_LPS][MACHINE_LP_STATES];
 	/* Called in the middle of a SEAMCALL that reads RAM, with its locks held. */
 	void (*on_read)(struct machine *machine, uint64_t hpa);
+	/* Pages that the host must not store to, as the model said. */
+	uint8_t *watched;
+	/* What the guest answers when it is asked where it is. */
+	uint64_t backtrace[TDXM_MAX_BACKTRACE];
+	size_t nr_backtrace;
+	/* The case leaves a lock or a call behind: machine_free() does not verify the model. */
+	bool unbalanced;
 };
 
 struct machine_findings {
 	unsigned int unimplemented, sanitizer;
 };
 
+struct tdxm_platform machine_platform(unsigned int nr_lps, unsigned int nr_packages);
 /* Powered on; machine_boot() does what Linux does at boot. */
+struct machine *machine_new_on(const struct tdxm_platform *platform);
 struct machine *machine_new(unsigned int nr_lps, unsigned int nr_packages);
 void machine_boot(struct machine *machine);
+/* Its first part: SYS.INIT, and SYS.LP.INIT on all LPs. */
+void machine_init_lps(struct machine *machine);
 struct machine *machine_new_booted(void);
-/* Fails the case when the model has findings. */
+/* Fails the case when the model has findings, or contradicts itself. */
 void machine_free(struct machine *machine);
 struct machine_findings machine_findings(struct machine *machine);
 /* Forget them: the case meant to cause them. */
 void machine_forget_findings(struct machine *machine);
+/* Expect @count different ones, all of one rule of the sanitizer, and forget them. */
+void machine_expect_rule(struct machine *machine, enum tdxm_san_rule rule, unsigned int count);
 
 uint64_t machine_page(struct machine *machine);
 uint64_t machine_page_2m(struct machine *machine);
@@ -112,6 +129,8 @@ uint64_t td_add_page(struct test_td *td, uint64_t gpa);
 void td_release_key(struct test_td *td);
 void td_reclaim(struct test_td *td, uint64_t hpa);
 void td_free(struct test_td *td);
+/* Mark it fatal, as a TD exit with status bit 61 does; no guest runs here that could cause one. */
+void td_kill(struct test_td *td);
 struct tdxm_td *td_model(struct test_td *td);
 struct tdxm_vcpu *vcpu_model(struct test_td *td, struct test_vcpu *vcpu);
 

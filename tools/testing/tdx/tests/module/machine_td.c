@@ -163,6 +163,11 @@ void td_free(struct test_td *td)
 		    WITH_KEYID(td->tdr, MACHINE_GLOBAL_HKID), 0, 0, 0);
 }
 
+void td_kill(struct test_td *td)
+{
+	td_model(td)->fatal = true;
+}
+
 struct tdxm_td *td_model(struct test_td *td)
 {
 	return (struct tdxm_td *)tdxm_pamt_find(td->machine->m, td->tdr)->object;

@@ -33,6 +33,7 @@ static void tdr_checks(struct machine *machine, uint64_t leaf, uint64_t gpa)
 	td_model(&td)->fatal = false;
 	td_release_key(&td);
 	EXPECT_CALL(TDX_TD_KEYS_NOT_CONFIGURED, machine, 0, leaf, gpa, td.tdr, page, td.source);
+	machine_expect_rule(machine, SAN_CALL_AFTER_TEARDOWN, 1);
 
 	td = td_new(machine, 4, STAGE_KEYED);
 	EXPECT_CALL(TDX_TDCS_NOT_ALLOCATED, machine, 0, leaf, gpa, td.tdr, page, td.source);
@@ -81,6 +82,8 @@ static void sept_add_on_used_entry_fails(void)
 	expect_details(EXPECT_CALL(TDX_EPT_ENTRY_STATE_INCORRECT + OP_RCX, machine, 0,
 				   TDH_MEM_SEPT_ADD, 1, td.tdr, page, 0),
 		       7, 0x8401);
+	/* Allowed to exist, yet "no page" is no page. */
+	EXPECT_CALL(INV + OP_R8, machine, 0, TDH_MEM_SEPT_ADD, 1, td.tdr | 1, ~0ULL, 0);
 	/* Allowed to exist: success, and the page stays with the host. */
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_SEPT_ADD, 1, td.tdr | 1, page, 0);
 	KTAP_EXPECT_EQ(machine_page_type(machine, page), PT_NDA);

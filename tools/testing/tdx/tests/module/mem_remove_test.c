@@ -176,11 +176,14 @@ static void remove_from_running_td_without_block_or_track_fails(void)
 				   TDH_MEM_PAGE_REMOVE, GPA, td.tdr, 0, 0),
 		       0, 0);
 
+	machine_expect_rule(machine, SAN_UNTRACKED_REMOVE, 2);
+
 	/* A VCPU that entered before the TRACK may still know the page. */
 	model->refcount[model->epoch & 1] = 1;
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_TRACK, td.tdr, 0, 0, 0);
 	EXPECT_CALL(TDX_TLB_TRACKING_NOT_DONE + OP_RCX, machine, 0, TDH_MEM_PAGE_REMOVE, GPA,
 		    td.tdr, 0, 0);
+	machine_expect_rule(machine, SAN_UNTRACKED_REMOVE, 1);
 	EXPECT_CALL(TDX_PREVIOUS_TLB_EPOCH_BUSY, machine, 0, TDH_MEM_TRACK, td.tdr, 0, 0, 0);
 	model->refcount[0] = 0;
 	model->refcount[1] = 0;

@@ -172,6 +172,76 @@ static void cpuid_shows_what_was_configured_ok(void)
 	machine_free(machine);
 }
 
+/* XSAVE components appear one by one, each where the standard format has it. */
+static void cpuid_of_xsave_follows_xfam(void)
+{
+	static const struct {
+		uint64_t xfam;
+		int subleaf;
+		uint32_t size, offset; /* 0: the sub-leaf does not exist */
+	} row[] = {
+		{ 0x03, 2, 0, 0 },	   { 0x07, 2, 256, 576 },	{ 0x07, 5, 0, 0 },
+		{ 0xe7, 5, 64, 1088 },	   { 0xe7, 6, 512, 1152 },	{ 0xe7, 7, 1024, 1664 },
+		{ 0xe7, 3, 0, 0 },	   { 0xe7, 9, 0, 0 },		{ 0x203, 9, 8, 2688 },
+		{ 0x60003, 17, 64, 2752 }, { 0x60003, 18, 8192, 2816 },
+	};
+	struct machine *machine = machine_new_booted();
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_LEN(row); i++) {
+		struct test_td td = td_new(machine, 2 + i, STAGE_ADDCX);
+		struct tdx_td_params params = td_default_params();
+		struct tdx_cpuid_value value = { 0 };
+		bool exists;
+
+		params.xfam = row[i].xfam;
+		memcpy(machine_ram(machine, td.params), &params, sizeof(params));
+		EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_INIT, td.tdr, td.params, 0, 0);
+		exists = read_cpuid(&td, 0xd, row[i].subleaf, &value);
+		KTAP_EXPECT_EQ(exists, !!row[i].size);
+		KTAP_EXPECT_EQ(value.eax, row[i].size);
+		KTAP_EXPECT_EQ(value.ebx, row[i].offset);
+	}
+	machine_free(machine);
+}
+
+static void init_with(struct test_td *td, const struct tdx_td_params *params)
+{
+	memcpy(machine_ram(td->machine, td->params), params, sizeof(*params));
+	EXPECT_CALL(TDX_SUCCESS, td->machine, 0, TDH_MNG_INIT, td->tdr, td->params, 0, 0);
+}
+
+static void cpuid_computes_widths_and_frequency(void)
+{
+	struct machine *machine = machine_new_booted();
+	struct test_td narrow = td_new(machine, 2, STAGE_ADDCX);
+	struct test_td wide = td_new(machine, 3, STAGE_ADDCX);
+	struct tdx_td_params params = td_default_params();
+	struct tdx_cpuid_value value = { 0 };
+
+	params.cpuid[9].eax = 46;
+	params.xfam = 0x1803;
+	params.tsc_frequency = 77;
+	init_with(&narrow, &params);
+	KTAP_EXPECT(read_cpuid(&narrow, 0x80000008, -1, &value));
+	KTAP_EXPECT_EQ(value.eax, 48 << 16 | 48 << 8 | 46);
+	KTAP_EXPECT(read_cpuid(&narrow, 0xd, 1, &value));
+	KTAP_EXPECT_EQ(value.ecx, 0x1800); /* CET is a supervisor component */
+	KTAP_EXPECT(read_cpuid(&narrow, 0xd, 0, &value));
+	KTAP_EXPECT_EQ(value.eax, 3);
+	KTAP_EXPECT(read_cpuid(&narrow, 0x15, -1, &value));
+	KTAP_EXPECT_EQ(value.ebx, 77);
+
+	params = td_default_params();
+	params.eptp_controls = 6 | 4 << 3;
+	params.config_flags |= TDX_CONFIG_FLAGS_GPAW;
+	init_with(&wide, &params);
+	KTAP_EXPECT(read_cpuid(&wide, 0x80000008, -1, &value));
+	/* Not configured: the platform's own width. */
+	KTAP_EXPECT_EQ(value.eax, 52 << 16 | 57 << 8 | 52);
+	machine_free(machine);
+}
+
 static void td_fields_of_kvm_ok(void)
 {
 	struct machine *machine = machine_new_booted();
@@ -187,6 +257,63 @@ static void td_fields_of_kvm_ok(void)
 	/* The helper's TD is a debug one. */
 	regs = EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_RD, td.tdr, 0x8010000300000004, 0, 0);
 	KTAP_EXPECT_EQ(regs.r8, TDX_TDCS_PAGES);
+	machine_free(machine);
+}
+
+/* Version 1 walks the fields of a TD, and of a VCPU, from the first to the last. */
+static void walk(struct machine *machine, uint64_t leaf, uint64_t page, unsigned int want)
+{
+	struct tdxm_regs regs;
+	unsigned int count = 0;
+
+	leaf |= 1 << TDX_RAX_VERSION_SHIFT;
+	regs = EXPECT_CALL(TDX_METADATA_FIRST_FIELD_ID_IN_CONTEXT, machine, 0, leaf, page, ~0ULL, 0,
+			   0);
+	for (; regs.rdx != ~0ULL && count < 100; count++)
+		regs = EXPECT_CALL(TDX_SUCCESS, machine, 0, leaf, page, regs.rdx, 0, 0);
+	KTAP_EXPECT_EQ(count, want);
+	/* All ones is no field in version 0. */
+	EXPECT_CALL(TDX_METADATA_FIELD_ID_INCORRECT, machine, 0, leaf & 0xffff, page, ~0ULL, 0, 0);
+	machine_forget_findings(machine);
+}
+
+static void td_and_vcpu_walk_by_next_id_ends(void)
+{
+	struct machine *machine = machine_new_booted();
+	struct test_td td = td_new(machine, 2, STAGE_VCPU);
+
+	walk(machine, TDH_MNG_RD, td.tdr, 17);
+	walk(machine, TDH_VP_RD, td.vcpu.tdvpr, 8);
+	machine_free(machine);
+}
+
+/* Each field that tells about the inside of a TD, for a debug TD in a known state. */
+static void debug_fields_ok(void)
+{
+	struct machine *machine = machine_new_booted();
+	struct test_td td = td_new(machine, 7, STAGE_RUNNABLE);
+	const struct {
+		uint64_t id, want;
+	} field[] = {
+		{ 0x8010000300000004, 6 + 6 + 3 }, /* CHLDCNT: TDCS, TDVPS, S-EPT */
+		{ 0x8010000200000005, TD_KEYS_CONFIGURED },
+		{ 0x8110000100000001, 7 },
+		{ 0x9010000200000001, 1 },
+		{ 0x9010000200000002, 1 },
+		{ 0x9010000200000004, TD_RUNNABLE },
+		{ 0x9210000300000000, 2 },
+		{ 0x9210000100000001, 0 },
+	};
+	unsigned int i;
+
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_TRACK, td.tdr, 0, 0, 0);
+	for (i = 0; i < ARRAY_LEN(field); i++) {
+		if (!KTAP_EXPECT_EQ(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_RD, td.tdr,
+						field[i].id, 0, 0)
+					    .r8,
+				    field[i].want))
+			printf("# field 0x%" PRIx64 "\n", field[i].id);
+	}
 	machine_free(machine);
 }
 
@@ -206,6 +333,10 @@ static void debug_field_of_other_td_fails(void)
 		       0);
 	EXPECT_CALL(TDX_METADATA_FIELD_ID_INCORRECT, machine, 0, TDH_MNG_RD, td.tdr,
 		    cpuid_id(0x3, -1), 0, 0);
+	/* "No sub-leaf" goes with sub-leaf 0x7f only. */
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_RD, td.tdr, cpuid_id(1, -1), 0, 0);
+	EXPECT_CALL(TDX_METADATA_FIELD_ID_INCORRECT, machine, 0, TDH_MNG_RD, td.tdr,
+		    cpuid_id(1, -1) ^ 2, 0, 0);
 	machine_free(machine);
 }
 
@@ -215,7 +346,11 @@ static const struct ktap_case cases[] = {
 	{ "metadata.bad_ids_fail", bad_ids_fail },
 	{ "metadata.cpuid_walk_of_kvm_ok", cpuid_walk_of_kvm_ok },
 	{ "metadata.cpuid_shows_what_was_configured_ok", cpuid_shows_what_was_configured_ok },
+	{ "metadata.cpuid_of_xsave_follows_xfam", cpuid_of_xsave_follows_xfam },
+	{ "metadata.cpuid_computes_widths_and_frequency", cpuid_computes_widths_and_frequency },
 	{ "metadata.td_fields_of_kvm_ok", td_fields_of_kvm_ok },
+	{ "metadata.td_and_vcpu_walk_by_next_id_ends", td_and_vcpu_walk_by_next_id_ends },
+	{ "metadata.debug_fields_ok", debug_fields_ok },
 	{ "metadata.debug_field_of_other_td_fails", debug_field_of_other_td_fails },
 };
 

@@ -113,43 +113,45 @@ SPOIL(cpuid_1f_gap, params->cpuid[13].ecx = 2 << 8)
 SPOIL(cpuid_unused_slot, params->cpuid[47].edx = 1)
 SPOIL(arch_capabilities, params->arch_capabilities = 1)
 
+/* In the order in which they are checked. */
+static const struct {
+	uint64_t want;
+	void (*spoil)(struct tdx_td_params *params);
+	uint64_t rcx;
+} bad[] = {
+	{ INV + OP_ATTRIBUTES, attributes_unknown, 0 },
+	{ INV + OP_ATTRIBUTES, attributes_migratable, 0 },
+	{ INV + OP_XFAM, xfam_without_sse, 0 },
+	{ INV + OP_XFAM, xfam_unknown, 0 },
+	{ INV + OP_XFAM, xfam_avx512_without_avx, 0 },
+	{ INV + OP_XFAM, xfam_half_of_avx512, 0 },
+	{ INV + OP_XFAM, xfam_half_of_cet, 0 },
+	{ INV + OP_XFAM, xfam_half_of_amx, 0 },
+	{ INV + OP_MAX_VCPUS, no_vcpus, 0 },
+	{ INV + OP_MAX_VCPUS, too_many_vcpus, 0 },
+	{ INV + OP_NUM_L2_VMS, l2_vms, 0 },
+	{ INV + OP_RDX, reserved_20, 0 },
+	{ INV + OP_CONFIG_FLAGS, config_flags_unknown, 0 },
+	{ INV + OP_EPTP_CONTROLS, eptp_uncached, 0 },
+	{ INV + OP_EPTP_CONTROLS, eptp_three_levels, 0 },
+	{ INV + OP_EPTP_CONTROLS, eptp_dirty_bits, 0 },
+	{ INV + OP_EPTP_CONTROLS, gpaw_with_four_levels, 0 },
+	{ INV + OP_TSC_FREQUENCY, tsc_too_slow, 0 },
+	{ INV + OP_TSC_FREQUENCY, tsc_too_fast, 0 },
+	{ INV + OP_RDX, reserved_42, 0 },
+	{ INV + OP_RDX, reserved_232, 0 },
+	{ INV + OP_RDX, msr_config, 0 },
+	{ INV + OP_CPUID_CONFIG, cpuid_1_eax, 0xffffffff00000001 },
+	{ INV + OP_CPUID_CONFIG, cpuid_1_not_configurable, 0xffffffff00000001 },
+	{ INV + OP_CPUID_CONFIG, cpuid_7_hle_without_rtm, 7 },
+	{ INV + OP_CPUID_CONFIG, cpuid_gpa_width, 0xffffffff80000008 },
+	{ TDX_CPUID_LEAF_1F_FORMAT_UNRECOGNIZED, cpuid_1f_gap, 0x1f },
+	{ INV + OP_RDX, cpuid_unused_slot, 0 },
+	{ INV + OP_ARCH_CAPABILITIES, arch_capabilities, 0 },
+};
+
 static void init_bad_td_params_fail(void)
 {
-	static const struct {
-		uint64_t want;
-		void (*spoil)(struct tdx_td_params *params);
-		uint64_t rcx;
-	} bad[] = {
-		{ INV + OP_ATTRIBUTES, attributes_unknown, 0 },
-		{ INV + OP_ATTRIBUTES, attributes_migratable, 0 },
-		{ INV + OP_XFAM, xfam_without_sse, 0 },
-		{ INV + OP_XFAM, xfam_unknown, 0 },
-		{ INV + OP_XFAM, xfam_avx512_without_avx, 0 },
-		{ INV + OP_XFAM, xfam_half_of_avx512, 0 },
-		{ INV + OP_XFAM, xfam_half_of_cet, 0 },
-		{ INV + OP_XFAM, xfam_half_of_amx, 0 },
-		{ INV + OP_MAX_VCPUS, no_vcpus, 0 },
-		{ INV + OP_MAX_VCPUS, too_many_vcpus, 0 },
-		{ INV + OP_NUM_L2_VMS, l2_vms, 0 },
-		{ INV + OP_RDX, reserved_20, 0 },
-		{ INV + OP_CONFIG_FLAGS, config_flags_unknown, 0 },
-		{ INV + OP_EPTP_CONTROLS, eptp_uncached, 0 },
-		{ INV + OP_EPTP_CONTROLS, eptp_three_levels, 0 },
-		{ INV + OP_EPTP_CONTROLS, eptp_dirty_bits, 0 },
-		{ INV + OP_EPTP_CONTROLS, gpaw_with_four_levels, 0 },
-		{ INV + OP_TSC_FREQUENCY, tsc_too_slow, 0 },
-		{ INV + OP_TSC_FREQUENCY, tsc_too_fast, 0 },
-		{ INV + OP_RDX, reserved_42, 0 },
-		{ INV + OP_RDX, reserved_232, 0 },
-		{ INV + OP_RDX, msr_config, 0 },
-		{ INV + OP_CPUID_CONFIG, cpuid_1_eax, 0xffffffff00000001 },
-		{ INV + OP_CPUID_CONFIG, cpuid_1_not_configurable, 0xffffffff00000001 },
-		{ INV + OP_CPUID_CONFIG, cpuid_7_hle_without_rtm, 7 },
-		{ INV + OP_CPUID_CONFIG, cpuid_gpa_width, 0xffffffff80000008 },
-		{ TDX_CPUID_LEAF_1F_FORMAT_UNRECOGNIZED, cpuid_1f_gap, 0x1f },
-		{ INV + OP_RDX, cpuid_unused_slot, 0 },
-		{ INV + OP_ARCH_CAPABILITIES, arch_capabilities, 0 },
-	};
 	struct machine *machine = machine_new_booted();
 	struct test_td td = td_new(machine, 2, STAGE_ADDCX);
 	unsigned int i;
@@ -169,6 +171,44 @@ static void init_bad_td_params_fail(void)
 	machine_free(machine);
 }
 
+/* Everything from row @first on is wrong. */
+static struct tdxm_regs init_with_all_wrong(struct test_td *td, unsigned int first)
+{
+	struct tdx_td_params params = td_default_params();
+	unsigned int i;
+
+	for (i = ARRAY_LEN(bad); i-- > first;)
+		bad[i].spoil(&params);
+	memcpy(machine_ram(td->machine, td->params), &params, sizeof(params));
+	return machine_call(td->machine, 0, TDH_MNG_INIT, td->tdr, td->params, 0, 0);
+}
+
+static void td_params_are_checked_in_order(void)
+{
+	struct machine *machine = machine_new_booted();
+	struct test_td td = td_new(machine, 2, STAGE_ADDCX);
+	uint64_t *lp = machine->lp_state[0];
+	bool behind_tsc_frequency = false;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_LEN(bad); i++) {
+		struct tdxm_regs regs = init_with_all_wrong(&td, i);
+
+		if (!EXPECT_STATUS(bad[i].want, regs.rax) || !KTAP_EXPECT_EQ(regs.rcx, bad[i].rcx))
+			printf("# row %u\n", i);
+		/* What the LP itself has wrong is found in the middle, and at the very start. */
+		behind_tsc_frequency |= bad[i].spoil == reserved_42;
+		lp[TDXM_LP_TSC_ADJUST] = 1;
+		EXPECT_STATUS(behind_tsc_frequency ? TDX_INCONSISTENT_MSR + TDX_MSR_TSC_ADJUST :
+						     bad[i].want,
+			      init_with_all_wrong(&td, i).rax);
+		lp[TDXM_LP_TSC_ADJUST] = 0;
+	}
+	lp[TDXM_LP_LIMIT_CPUID] = 1;
+	EXPECT_STATUS(TDX_LIMIT_CPUID_MAXVAL_SET, init_with_all_wrong(&td, 0).rax);
+	machine_free(machine);
+}
+
 static void init_bad_operands_fail(void)
 {
 	struct machine *machine = machine_new_booted();
@@ -184,6 +224,33 @@ static void init_bad_operands_fail(void)
 	EXPECT_CALL(TDX_OP_STATE_INCORRECT + TD_INITIALIZED, machine, 0, TDH_MNG_INIT, td.tdr,
 		    td.params, 0, 0);
 	machine_free(machine);
+}
+
+static void init_five_levels_on_small_cpu_fails(void)
+{
+	static const struct {
+		bool la57;
+		unsigned int maxphyaddr;
+	} cpu[] = { { false, 52 }, { true, 48 } };
+	struct tdx_td_params params = td_default_params();
+	unsigned int i;
+
+	params.eptp_controls = 6 | 4 << 3;
+	for (i = 0; i < ARRAY_LEN(cpu); i++) {
+		struct tdxm_platform platform = machine_platform(2, 1);
+		struct machine *machine;
+		struct test_td td;
+
+		platform.la57 = cpu[i].la57;
+		platform.maxphyaddr = cpu[i].maxphyaddr;
+		machine = machine_new_on(&platform);
+		machine_boot(machine);
+		td = td_new(machine, 2, STAGE_ADDCX);
+		memcpy(machine_ram(machine, td.params), &params, sizeof(params));
+		EXPECT_CALL(INV + OP_EPTP_CONTROLS, machine, 0, TDH_MNG_INIT, td.tdr, td.params, 0,
+			    0);
+		machine_free(machine);
+	}
 }
 
 static void init_five_levels_with_52_bits_ok(void)
@@ -228,10 +295,12 @@ static void release_refusals(void)
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_PHYMEM_CACHE_WB, 0, 0, 0, 0);
 	/* The second package has not written back yet. */
 	EXPECT_CALL(TDX_WBCACHE_NOT_COMPLETE, machine, 0, TDH_MNG_KEY_FREEID, td.tdr, 0, 0, 0);
+	machine_expect_rule(machine, SAN_KEYID_FREED_EARLY, 1);
 	EXPECT_CALL(TDX_SUCCESS, machine, 1, TDH_PHYMEM_CACHE_WB, 0, 0, 0, 0);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_KEY_FREEID, td.tdr, 0, 0, 0);
 	EXPECT_CALL(TDX_TD_KEYS_NOT_CONFIGURED, machine, 0, TDH_MNG_RD, td.tdr, 0x110000000000000a,
 		    0, 0);
+	machine_expect_rule(machine, SAN_CALL_AFTER_TEARDOWN, 1);
 	machine_free(machine);
 }
 
@@ -240,7 +309,9 @@ static const struct ktap_case cases[] = {
 	{ "mng.key_config_refusals", key_config_refusals },
 	{ "mng.addcx_refusals", addcx_refusals },
 	{ "mng.init_bad_td_params_fail", init_bad_td_params_fail },
+	{ "mng.td_params_are_checked_in_order", td_params_are_checked_in_order },
 	{ "mng.init_bad_operands_fail", init_bad_operands_fail },
+	{ "mng.init_five_levels_on_small_cpu_fails", init_five_levels_on_small_cpu_fails },
 	{ "mng.init_five_levels_with_52_bits_ok", init_five_levels_with_52_bits_ok },
 	{ "mng.release_refusals", release_refusals },
 };

@@ -97,12 +97,13 @@ static void reclaim_too_early_fails_and_is_found(void)
 		    PT_REG, td.tdr, 0);
 	EXPECT_CALL(TDX_LIFECYCLE_STATE_INCORRECT, machine, 0, TDH_PHYMEM_PAGE_RECLAIM, td.tdr, 0,
 		    0, 0);
-	expect_sanitizer(machine, 2);
+	machine_expect_rule(machine, SAN_RECLAIM_BEFORE_TEARDOWN, 2);
 	td_release_key(&td);
+	machine_expect_rule(machine, SAN_KEYID_FREED_WITH_PAGES, 1);
 	expect_page(EXPECT_CALL(TDX_TD_ASSOCIATED_PAGES_EXIST, machine, 0, TDH_PHYMEM_PAGE_RECLAIM,
 				td.tdr, 0, 0, 0),
 		    PT_TDR, 0, 0);
-	expect_sanitizer(machine, 1);
+	machine_expect_rule(machine, SAN_TDR_WITH_CHILDREN, 1);
 	KTAP_EXPECT_EQ(machine_page_type(machine, td.tdr), PT_TDR);
 	machine_free(machine);
 }
@@ -117,6 +118,7 @@ static void reclaim_of_2m_page_ok(void)
 
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_PAGE_AUG, TDX_2M | 1, td.tdr, huge, 0);
 	td_release_key(&td);
+	machine_expect_rule(machine, SAN_KEYID_FREED_WITH_PAGES, 1);
 	expect_page(EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_PHYMEM_PAGE_RECLAIM, huge + 0x1000, 0,
 				0, 0),
 		    PT_REG, td.tdr, 1);

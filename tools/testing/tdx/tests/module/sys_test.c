@@ -4,15 +4,6 @@
 
 #define INV TDX_OPERAND_INVALID
 
-static void init_lps(struct machine *machine)
-{
-	unsigned int i;
-
-	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_SYS_INIT, 0, 0, 0, 0);
-	for (i = 0; i < machine->platform.nr_lps; i++)
-		EXPECT_CALL(TDX_SUCCESS, machine, i, TDH_SYS_LP_INIT, 0, 0, 0, 0);
-}
-
 static uint64_t config_with(struct machine *machine, const struct tdx_tdmr_info *tdmr)
 {
 	return machine_call(machine, 0, TDH_SYS_CONFIG, machine_put_tdmrs(machine, tdmr, 1), 1,
@@ -79,7 +70,7 @@ static void config_bad_operands_fail(void)
 	uint64_t array = machine_put_tdmrs(machine, &tdmr, 1);
 	uint64_t *pa = machine_ram(machine, array);
 
-	init_lps(machine);
+	machine_init_lps(machine);
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_SYS_CONFIG, array + 8, 1, 1, 0);
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_SYS_CONFIG, WITH_KEYID(array, 1), 1, 1, 0);
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_SYS_CONFIG, TDX_1G, 1, 1, 0);
@@ -150,7 +141,7 @@ static void config_bad_tdmr_fails(void)
 	struct tdx_tdmr_info tdmr = machine_tdmr();
 	unsigned int i;
 
-	init_lps(machine);
+	machine_init_lps(machine);
 	for (i = 0; i < ARRAY_LEN(bad); i++) {
 		tdmr = machine_tdmr();
 		bad[i].spoil(&tdmr);
@@ -163,12 +154,32 @@ static void config_bad_tdmr_fails(void)
 	machine_free(machine);
 }
 
+/* The one trace that a refused SYS.CONFIG leaves. */
+static void keyid_of_config_with_bad_tdmr_stays_reserved(void)
+{
+	struct machine *machine = machine_new(2, 1);
+	struct tdx_tdmr_info tdmr = machine_tdmr();
+	uint64_t array;
+
+	tdmr.size = 0;
+	array = machine_put_tdmrs(machine, &tdmr, 1);
+	machine_init_lps(machine);
+	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_SYS_CONFIG, array | 8, 1, 6, 0);
+	EXPECT_CALL(TDX_INVALID_TDMR, machine, 0, TDH_SYS_CONFIG, array, 1, 5, 0);
+	tdmr = machine_tdmr();
+	EXPECT_STATUS(TDX_SUCCESS, config_with(machine, &tdmr));
+	KTAP_EXPECT_EQ(machine->m->kot[MACHINE_GLOBAL_HKID].state, KOT_RESERVED);
+	KTAP_EXPECT_EQ(machine->m->kot[5].state, KOT_RESERVED);
+	KTAP_EXPECT_EQ(machine->m->kot[6].state, KOT_FREE);
+	machine_free(machine);
+}
+
 static void config_two_tdmrs_in_wrong_order_fails(void)
 {
 	struct machine *machine = machine_new(2, 1);
 	struct tdx_tdmr_info tdmr[2] = { machine_tdmr(), machine_tdmr() };
 
-	init_lps(machine);
+	machine_init_lps(machine);
 	EXPECT_CALL(TDX_NON_ORDERED_TDMR + 1, machine, 0, TDH_SYS_CONFIG,
 		    machine_put_tdmrs(machine, tdmr, 2), 2, 1, 0);
 	machine_free(machine);
@@ -179,7 +190,7 @@ static void key_config_once_per_package(void)
 	struct machine *machine = machine_new(4, 2);
 	struct tdx_tdmr_info tdmr = machine_tdmr();
 
-	init_lps(machine);
+	machine_init_lps(machine);
 	EXPECT_STATUS(TDX_SUCCESS, config_with(machine, &tdmr));
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_SYS_KEY_CONFIG, 0, 0, 0, 0);
 	EXPECT_CALL(TDX_KEY_CONFIGURED, machine, 2, TDH_SYS_KEY_CONFIG, 0, 0, 0, 0);
@@ -198,7 +209,7 @@ static void tdmr_init_by_gib_ok(void)
 	struct tdxm_regs out;
 	unsigned int i;
 
-	init_lps(machine);
+	machine_init_lps(machine);
 	EXPECT_STATUS(TDX_SUCCESS, config_with(machine, &tdmr));
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_SYS_KEY_CONFIG, 0, 0, 0, 0);
 	EXPECT_CALL(INV + OP_RCX, machine, 0, TDH_SYS_TDMR_INIT, TDX_1G, 0, 0, 0);
@@ -248,6 +259,11 @@ static void create_refuses_bad_platform(void)
 	platform = machine->platform;
 	platform.cmr[0].base += 1;
 	KTAP_EXPECT(!tdxm_create(&platform, &machine->m->ops, machine));
+	/* A package between the last one and the limit of the module is a mistake. */
+	platform = machine->platform;
+	platform.lp_package[0] = 1;
+	KTAP_EXPECT(!tdxm_create(&platform, &machine->m->ops, machine));
+	tdxm_destroy(NULL);
 	machine_free(machine);
 }
 
@@ -257,6 +273,8 @@ static const struct ktap_case cases[] = {
 	{ "sys.global_lock_busy_fails", global_lock_busy_fails },
 	{ "sys.config_bad_operands_fail", config_bad_operands_fail },
 	{ "sys.config_bad_tdmr_fails", config_bad_tdmr_fails },
+	{ "sys.keyid_of_config_with_bad_tdmr_stays_reserved",
+	  keyid_of_config_with_bad_tdmr_stays_reserved },
 	{ "sys.config_two_tdmrs_in_wrong_order_fails", config_two_tdmrs_in_wrong_order_fails },
 	{ "sys.key_config_once_per_package", key_config_once_per_package },
 	{ "sys.tdmr_init_by_gib_ok", tdmr_init_by_gib_ok },

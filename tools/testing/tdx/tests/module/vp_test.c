@@ -126,6 +126,7 @@ static void association_moves_only_by_flush(void)
 		    ~0ULL);
 	KTAP_EXPECT_EQ(vcpu_model(&td, &td.vcpu)->assoc_lp, 1);
 	EXPECT_CALL(TDX_VCPU_ASSOCIATED, machine, 0, TDH_VP_WR, tdvpr, PEND_NMI, 1, 1);
+	machine_expect_rule(machine, SAN_VCPU_NOT_FLUSHED, 2);
 	machine_free(machine);
 }
 
@@ -192,7 +193,7 @@ static void enter_idles_at_once_ok(void)
 		.r15 = 5,
 	};
 
-	KTAP_EXPECT_EQ(tdxm_seamcall(machine->m, 0, &regs), TDXM_DONE);
+	KTAP_EXPECT_EQ(tdxm_seamcall(machine->m, 0, 1, &regs), TDXM_DONE);
 	KTAP_EXPECT_EQ(regs.rax, TDX_EXIT_REASON_TDCALL);
 	KTAP_EXPECT_EQ(regs.rcx, 0xfc00);
 	KTAP_EXPECT_EQ(regs.r10, 0);
@@ -219,6 +220,7 @@ static void enter_refusals(void)
 	EXPECT_CALL(TDX_PAGE_METADATA_INCORRECT + OP_RCX, machine, 0, TDH_VP_ENTER, td.tdr, 0, 0,
 		    0);
 	EXPECT_CALL(TDX_VCPU_ASSOCIATED, machine, 1, TDH_VP_ENTER, tdvpr, 0, 0, 0);
+	machine_expect_rule(machine, SAN_VCPU_NOT_FLUSHED, 1);
 	KTAP_EXPECT(sharex_try_exclusive(&td_model(&td)->epoch_lock));
 	EXPECT_CALL(BUSY + OP_TD_EPOCH, machine, 0, TDH_VP_ENTER, tdvpr, 0, 0, 0);
 	sharex_unlock_exclusive(&td_model(&td)->epoch_lock);
@@ -226,6 +228,143 @@ static void enter_refusals(void)
 	EXPECT_CALL(TDX_VCPU_STATE_INCORRECT + VCPU_DISABLED, machine, 0, TDH_VP_ENTER, tdvpr, 0, 0,
 		    0);
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_RD, tdvpr, STATE_DETAILS, 0, 0);
+	machine_free(machine);
+}
+
+/* A VCPU that never got its pages, and one that never got VP.INIT, of a TD that runs. */
+static void unfinished_vcpus_are_refused(void)
+{
+	static const struct {
+		uint64_t leaf, field;
+	} call[] = { { TDH_VP_ENTER, 0 }, { TDH_VP_RD, STATE_DETAILS }, { TDH_VP_WR, PEND_NMI } };
+	struct machine *machine = machine_new_booted();
+	struct test_td td = td_new(machine, 2, STAGE_SEPT);
+	struct test_vcpu raw = td_new_vcpu(&td);
+	uint64_t bare = machine_page(machine);
+	unsigned int i;
+
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_CREATE, bare, td.tdr, 0, 0);
+	td_advance(&td, STAGE_RUNNABLE);
+	for (i = 0; i < ARRAY_LEN(call); i++) {
+		EXPECT_CALL(TDX_TDCX_NUM_INCORRECT, machine, 0, call[i].leaf, bare, call[i].field,
+			    1, 1);
+		EXPECT_CALL(TDX_VCPU_STATE_INCORRECT + VCPU_UNINITIALIZED, machine, 0, call[i].leaf,
+			    raw.tdvpr, call[i].field, 1, 1);
+	}
+	/* They were refused before they would have been associated. */
+	KTAP_EXPECT_EQ(vcpu_model(&td, &raw)->assoc_lp, TDXM_NO_LP);
+	machine_free(machine);
+}
+
+/* More than six pages are fine: those beyond are for L2 VMs. */
+static void vcpu_with_spare_pages_ok(void)
+{
+	struct machine *machine = machine_new_booted();
+	struct test_td td = td_new(machine, 2, STAGE_INITIALIZED);
+	struct test_vcpu vcpu = td_new_vcpu(&td);
+
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_ADDCX, machine_page(machine), vcpu.tdvpr, 0, 0);
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_INIT | V1, vcpu.tdvpr, 0, 0, 0);
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_RD, vcpu.tdvpr, STATE_DETAILS, 0, 0);
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_FLUSH, vcpu.tdvpr, 0, 0, 0);
+	machine_free(machine);
+}
+
+static void init_that_is_made_to_fail_gives_its_place_back(void)
+{
+	struct machine *machine = machine_new_booted();
+	struct test_td td = td_new(machine, 2, STAGE_INITIALIZED);
+	struct tdxm_rule rule = {
+		.action = TDXM_FAIL,
+		.leaf = TDH_VP_INIT,
+		.first = 1,
+		.count = 5,
+		.status = BUSY + OP_RCX,
+	};
+	struct test_vcpu vcpu[4];
+	unsigned int i;
+	uint32_t id;
+
+	for (i = 0; i < ARRAY_LEN(vcpu); i++)
+		vcpu[i] = td_new_vcpu(&td);
+	KTAP_EXPECT(!tdxm_arm(machine->m, &rule, &id));
+	for (i = 0; i < 5; i++)
+		EXPECT_CALL(BUSY + OP_RCX, machine, 0, TDH_VP_INIT | V1, vcpu[0].tdvpr, 0, 7, 0);
+	KTAP_EXPECT_EQ(td_model(&td)->num_vcpus, 0);
+	/* All four places are left, the id is free, and the indices start at 0. */
+	for (i = 0; i < ARRAY_LEN(vcpu); i++) {
+		EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_INIT | V1, vcpu[i].tdvpr, 0, 7 + i, 0);
+		KTAP_EXPECT_EQ(vcpu_model(&td, &vcpu[i])->index, i);
+	}
+	machine_free(machine);
+}
+
+/* Version 0 shares the TDR: the last place must not be given away twice. */
+static void inits_at_once_do_not_exceed_the_maximum(void)
+{
+	struct machine *machine = machine_new_booted();
+	struct test_td td = td_new(machine, 2, STAGE_INITIALIZED);
+	struct tdxm_rule rule = {
+		.action = TDXM_HOLD_LOCKED,
+		.leaf = TDH_VP_INIT,
+		.first = 1,
+		.count = 1,
+		.timeout_ns = 1000000000,
+	};
+	struct test_vcpu vcpu[5];
+	struct tdxm_regs regs;
+	unsigned int i;
+	uint32_t id;
+
+	for (i = 0; i < ARRAY_LEN(vcpu); i++)
+		vcpu[i] = td_new_vcpu(&td);
+	for (i = 0; i < 3; i++)
+		EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_INIT, vcpu[i].tdvpr, 0, 0, 0);
+	KTAP_EXPECT(!tdxm_arm(machine->m, &rule, &id));
+	regs = (struct tdxm_regs) { .rax = TDH_VP_INIT, .rcx = vcpu[3].tdvpr };
+	KTAP_EXPECT_EQ(tdxm_seamcall(machine->m, 0, 1, &regs), TDXM_AGAIN);
+	EXPECT_CALL(TDX_MAX_VCPUS_EXCEEDED, machine, 1, TDH_VP_INIT, vcpu[4].tdvpr, 0, 0, 0);
+	KTAP_EXPECT_EQ(td_model(&td)->num_vcpus, 3);
+	KTAP_EXPECT(!tdxm_release(machine->m, id));
+	KTAP_EXPECT_EQ(tdxm_seamcall(machine->m, 0, 1, &regs), TDXM_DONE);
+	EXPECT_STATUS(TDX_SUCCESS, regs.rax);
+	KTAP_EXPECT_EQ(vcpu_model(&td, &vcpu[3])->index, 3);
+	machine_free(machine);
+}
+
+static void refused_init_gives_its_place_back(void)
+{
+	struct machine *machine = machine_new_booted();
+	struct test_td td = td_new(machine, 2, STAGE_INITIALIZED);
+	struct test_vcpu vcpu[5];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_LEN(vcpu); i++)
+		vcpu[i] = td_new_vcpu(&td);
+	for (i = 0; i < 4; i++) {
+		EXPECT_CALL(INV + OP_R8, machine, 0, TDH_VP_INIT | V1, vcpu[i].tdvpr, 0,
+			    BIT_U64(32), 0);
+		EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_INIT | V1, vcpu[i].tdvpr, 0, i, 0);
+	}
+	/* The number of VCPUs is looked at before the id. */
+	EXPECT_CALL(TDX_MAX_VCPUS_EXCEEDED, machine, 0, TDH_VP_INIT | V1, vcpu[4].tdvpr, 0,
+		    BIT_U64(32), 0);
+	machine_free(machine);
+}
+
+/* Without guest code an NMI is over as soon as the VCPU was entered. */
+static void pending_nmi_is_taken_by_entry(void)
+{
+	struct machine *machine = machine_new_booted();
+	struct test_td td = td_new(machine, 2, STAGE_RUNNABLE);
+	uint64_t tdvpr = td.vcpu.tdvpr;
+
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_WR, tdvpr, PEND_NMI, 1, 1);
+	KTAP_EXPECT_EQ(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_RD, tdvpr, PEND_NMI, 0, 0).r8,
+		       1);
+	EXPECT_CALL(TDX_EXIT_REASON_TDCALL, machine, 0, TDH_VP_ENTER, tdvpr, 0, 0, 0);
+	KTAP_EXPECT_EQ(EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_VP_RD, tdvpr, PEND_NMI, 0, 0).r8,
+		       0);
 	machine_free(machine);
 }
 
@@ -267,6 +406,13 @@ static const struct ktap_case cases[] = {
 	{ "vp.write_bad_values_fail", write_bad_values_fail },
 	{ "vp.enter_idles_at_once_ok", enter_idles_at_once_ok },
 	{ "vp.enter_refusals", enter_refusals },
+	{ "vp.unfinished_vcpus_are_refused", unfinished_vcpus_are_refused },
+	{ "vp.vcpu_with_spare_pages_ok", vcpu_with_spare_pages_ok },
+	{ "vp.init_that_is_made_to_fail_gives_its_place_back",
+	  init_that_is_made_to_fail_gives_its_place_back },
+	{ "vp.inits_at_once_do_not_exceed_the_maximum", inits_at_once_do_not_exceed_the_maximum },
+	{ "vp.refused_init_gives_its_place_back", refused_init_gives_its_place_back },
+	{ "vp.pending_nmi_is_taken_by_entry", pending_nmi_is_taken_by_entry },
 	{ "vp.finalize_and_extend_refusals", finalize_and_extend_refusals },
 };
 
