@@ -46,6 +46,15 @@ static uint64_t look_in(const struct tdxq *q, int memory, uint64_t start, uint64
 	return 0;
 }
 
+static uint64_t ram_size(const struct tdxq *q)
+{
+	uint64_t size = 0;
+
+	for (unsigned int i = 0; i < q->nr_ram; i++)
+		size += q->ram[i].size;
+	return size;
+}
+
 /*
  * RAM starts where a mapping does, or at a multiple of what QEMU aligns it to:
  * the kernel may have merged it with a neighbour, and the watch cuts it up.
@@ -59,6 +68,9 @@ static uint64_t search(const struct tdxq *q, int memory, FILE *maps, uint64_t hp
 
 	while (!addr && fgets(line, sizeof(line), maps)) {
 		if (sscanf(line, "%llx-%llx r", &start, &end) != 2)
+			continue;
+		/* The shadow memory of a sanitizer is terabytes, and not merged with RAM. */
+		if (end - start > 2 * ram_size(q))
 			continue;
 		while (!addr && start < end) {
 			addr = look_in(q, memory, start, hpa, pattern);

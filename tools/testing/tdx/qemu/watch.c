@@ -2,6 +2,7 @@
 /* Host stores to pages that are not the host's: found by the host's MMU. */
 #include "qemu/watch.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,7 +28,8 @@ struct mapping {
 };
 
 /*
- * What the signal handler works on; it has no argument to find this by.
+ * What the signal handler works on; it has no argument to find this by. Mutexes
+ * that TSan knows, unlike those of GLib.
  * @search_lock: taken by who finds a range
  * @lock:	protects what follows. The handler takes it, so nothing that can store
  *		to guest RAM may happen under it
@@ -36,14 +38,14 @@ struct mapping {
 static struct {
 	struct tdxq *q;
 	struct sigaction former;
-	GMutex search_lock;
-	GMutex lock;
+	pthread_mutex_t search_lock;
+	pthread_mutex_t lock;
 	struct mapping ram[TDXQ_MAX_RAM_RANGES];
 	struct hit hits[MAX_HITS];
 	gint nr_hits;
 	unsigned int nr_missed;
 	const char *blind;
-} watch;
+} watch = { .search_lock = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static uint64_t nr_pages(const struct tdxm_cmr *ram)
 {
@@ -128,12 +130,12 @@ static void on_fault(int number, siginfo_t *info, void *context)
 	}
 	hit.lp = tdxq_this_lp();
 	hit.nr_pc = tdxq_backtrace_at_access(watch.q, hit.pc, G_N_ELEMENTS(hit.pc));
-	g_mutex_lock(&watch.lock);
+	pthread_mutex_lock(&watch.lock);
 	if (watch.ram[range].watched[page]) {
 		note_hit(watch.q->ram[range].base + page * TDXQ_PAGE_SIZE, &hit);
 		protect(&watch.ram[range], page, 1, false);
 	}
-	g_mutex_unlock(&watch.lock);
+	pthread_mutex_unlock(&watch.lock);
 }
 
 static void install_handler(struct tdxq *q)
@@ -159,7 +161,7 @@ static bool find_mapping(struct tdxq *q, unsigned int range, uint64_t hpa)
 
 	if (g_atomic_pointer_get(&map->base) || g_atomic_pointer_get(&watch.blind))
 		return map->base;
-	g_mutex_lock(&watch.search_lock);
+	pthread_mutex_lock(&watch.search_lock);
 	addr = map->base ? 0 : tdxq_host_address(q, hpa);
 	if (addr > hpa - ram->base) {
 		install_handler(q);
@@ -168,7 +170,7 @@ static bool find_mapping(struct tdxq *q, unsigned int range, uint64_t hpa)
 	} else if (!map->base) {
 		g_atomic_pointer_set(&watch.blind, "QEMU has guest RAM in an unknown place");
 	}
-	g_mutex_unlock(&watch.search_lock);
+	pthread_mutex_unlock(&watch.search_lock);
 	return map->base;
 }
 
@@ -191,11 +193,11 @@ void tdxq_page_owned(void *opaque, uint64_t hpa, uint64_t len, bool owned)
 
 	if (range < 0 || !find_mapping(q, (unsigned int)range, hpa))
 		return;
-	g_mutex_lock(&watch.lock);
+	pthread_mutex_lock(&watch.lock);
 	if (!watch.blind)
 		protect(&watch.ram[range], (hpa - q->ram[range].base) / TDXQ_PAGE_SIZE,
 			len / TDXQ_PAGE_SIZE, owned);
-	g_mutex_unlock(&watch.lock);
+	pthread_mutex_unlock(&watch.lock);
 }
 
 static bool is_watched(const struct tdxq *q, uint64_t hpa)
@@ -206,9 +208,9 @@ static bool is_watched(const struct tdxq *q, uint64_t hpa)
 
 	if (range < 0 || !g_atomic_pointer_get(&map->base))
 		return false;
-	g_mutex_lock(&watch.lock);
+	pthread_mutex_lock(&watch.lock);
 	watched = map->watched[(hpa - q->ram[range].base) / TDXQ_PAGE_SIZE];
-	g_mutex_unlock(&watch.lock);
+	pthread_mutex_unlock(&watch.lock);
 	return watched;
 }
 
@@ -246,14 +248,14 @@ static bool next_hit(struct hit *hit)
 {
 	bool any;
 
-	g_mutex_lock(&watch.lock);
+	pthread_mutex_lock(&watch.lock);
 	any = watch.nr_hits;
 	if (any) {
 		*hit = watch.hits[0];
 		g_atomic_int_add(&watch.nr_hits, -1);
 		memmove(&watch.hits[0], &watch.hits[1], (size_t)watch.nr_hits * sizeof(*hit));
 	}
-	g_mutex_unlock(&watch.lock);
+	pthread_mutex_unlock(&watch.lock);
 	return any;
 }
 

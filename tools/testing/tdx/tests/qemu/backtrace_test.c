@@ -7,14 +7,13 @@
 #define TEXT UINT64_C(0xffffffff81000000)
 #define STACK UINT64_C(0xffffc90000003f00) /* 32 words up to its end */
 #define STACK_WORDS 32
-#define FUNCTION(n) (TEXT + (n)*UINT64_C(0x10000)) /* too far apart to be mistaken */
+#define FUNCTION(n) (TEXT + ((uint64_t)(n) << 16)) /* too far apart to be mistaken */
 #define MAX_PCS 8
 
 static uint8_t text[0x100000];
 static uint64_t stack[STACK_WORDS];
 static struct tdxq q;
 static uint64_t regs[VMXR_NR_GPRS + 1]; /* as QEMU keeps them, RIP last */
-static const uint64_t *volatile state;	/* to be found on the stack of this thread */
 
 static bool virt_read(void *opaque, uint64_t gva, void *buf, size_t len)
 {
@@ -73,10 +72,10 @@ static void start(unsigned int function)
 static void expect(const uint64_t *want, size_t n)
 {
 	uint64_t pc[MAX_PCS];
-	uint64_t *volatile state = regs; /* as in a frame of QEMU's */
+	uint64_t *state = regs; /* as in a frame of QEMU's */
 	size_t got;
 
-	(void)state;
+	__asm__ volatile("" : : "r"(&state) : "memory");
 	tdxq_backtrace_prepare(&q, 0);
 	for (unsigned int at_access = 0; at_access < 2; at_access++) {
 		got = at_access ? tdxq_backtrace_at_access(&q, pc, MAX_PCS) :

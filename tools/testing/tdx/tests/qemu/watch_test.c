@@ -294,7 +294,7 @@ static void other_faults_still_kill(void)
 		uint8_t *readonly = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		fclose(stderr);
-		*(volatile uint8_t *)readonly = 1;
+		__atomic_store_n(readonly, 1, __ATOMIC_RELAXED);
 		_exit(0);
 	}
 	wait(&status);
