@@ -11,10 +11,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "kvm_test_harness.h"
 #include "kvm_util.h"
+/* Up to 6.17 the harness has one of its own, which serves overflow.h as well. */
+#pragma push_macro("is_signed_type")
+#undef is_signed_type
+#include "kvm_test_harness.h"
+#ifndef is_signed_type
+#pragma pop_macro("is_signed_type")
+#endif
 #include "processor.h"
 #include "tdx/tdx_audit.h"
+#include "tdx/tdx_emul.h"
 #include "tdx/tdx_errno.h"
 #include "tdx/tdx_host.h"
 #include "tdx/tdx_park.h"
@@ -64,9 +71,18 @@ static inline void *td_source(const struct td *td, unsigned int page)
 	return td->source + page * (u64)PAGE_SIZE;
 }
 
+/* xorshift64: repeatable from tdx_host_seed(). */
+static inline u64 td_random(u64 *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
 static inline void *td_mmap(size_t size)
 {
-	return kvm_mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	return tdx_mmap(size, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 }
 
 static inline int td_set_slot(struct td *td)
@@ -199,6 +215,39 @@ static inline void td_complete(struct __test_metadata *_metadata, struct td *td)
 	}
 }
 
+/* A further slot: private memory of its own at any place, to be freed after the TD. */
+struct td_slot {
+	u64 gpa;
+	size_t size;
+	int gmem;
+	void *shared;
+};
+
+static inline void td_slot_create(struct td_slot *slot, struct td *td, u32 id, u64 gpa,
+				  unsigned int nr_pages)
+{
+	slot->gpa = gpa;
+	slot->size = nr_pages * (size_t)PAGE_SIZE;
+	slot->shared = td_mmap(slot->size);
+	slot->gmem = vm_create_guest_memfd(td->vm, slot->size, 0);
+	vm_set_user_memory_region2(td->vm, id, KVM_MEM_GUEST_MEMFD, gpa, slot->size, slot->shared,
+				   slot->gmem, 0);
+	vm_mem_set_private(td->vm, gpa, slot->size);
+}
+
+static inline int td_slot_punch(const struct td_slot *slot, unsigned int page,
+				unsigned int nr_pages)
+{
+	return fallocate(slot->gmem, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+			 page * (u64)PAGE_SIZE, nr_pages * (u64)PAGE_SIZE);
+}
+
+static inline void td_slot_free(struct td_slot *slot)
+{
+	close(slot->gmem);
+	munmap(slot->shared, slot->size);
+}
+
 static inline void td_audit_expect(struct __test_metadata *_metadata,
 				   const struct tdx_audit_report *report)
 {
@@ -213,13 +262,25 @@ static inline void td_audit_expect(struct __test_metadata *_metadata,
 	EXPECT_TRUE(tdx_audit_is_clean(report));
 }
 
-/* The common audit, for every teardown. */
+/* On the emulated host every TD, KeyID and page is back, and no sanitizer spoke. */
+static inline void td_audit_host(struct __test_metadata *_metadata)
+{
+	char excess[128];
+
+	EXPECT_TRUE(tdx_emul_is_clean(excess, sizeof(excess)))
+	{
+		TH_LOG("the emulated TDX host has %s than at the start", excess);
+	}
+}
+
+/* The common audit, for every teardown, once all TDs are destroyed. */
 static inline void td_audit(struct __test_metadata *_metadata)
 {
 	struct tdx_audit_report report;
 
 	tdx_audit_scan(&report);
 	td_audit_expect(_metadata, &report);
+	td_audit_host(_metadata);
 }
 
 /* KVM_TDX_INIT_MEM_REGION as a task. */

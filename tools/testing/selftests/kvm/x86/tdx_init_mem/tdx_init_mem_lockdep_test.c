@@ -10,6 +10,12 @@
 
 #define INVALIDATE_LOCK "mapping.invalidate_lock"
 
+/* New in 6.18; older kernels refuse them. */
+#ifndef GUEST_MEMFD_FLAG_MMAP
+#define GUEST_MEMFD_FLAG_MMAP BIT_ULL(0)
+#define GUEST_MEMFD_FLAG_INIT_SHARED BIT_ULL(1)
+#endif
+
 /* The audit itself. */
 FIXTURE(judge) {};
 
@@ -222,7 +228,7 @@ FIXTURE_SETUP(order)
 	if (o->gmem < 0)
 		SKIP(goto out, "guest_memfd cannot be mapped in this kernel");
 
-	o->lent = kvm_mmap(TD_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, o->gmem);
+	o->lent = tdx_mmap(TD_SIZE, MAP_SHARED, o->gmem);
 	return;
 out:
 	kvm_vm_free(o->lender);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Ends each program, to be included last: the last case, which catches what a
- * case that died left in the kernel log, and main().
+ * Ends each program, to be included last: the last cases, which catch what a
+ * case that died left in the kernel log and on the host, and main().
  */
 FIXTURE(audit) {};
 
@@ -24,6 +24,11 @@ TEST_F(audit, kernel_log_is_clean)
 		SKIP(return, "/dev/kmsg is not readable");
 
 	td_audit_expect(_metadata, &report);
+}
+
+TD_TEST_F(audit, host_is_as_before)
+{
+	td_audit_host(_metadata);
 }
 
 int main(int argc, char **argv)

@@ -252,13 +252,9 @@ FIXTURE_TEARDOWN(storm)
 	td_audit(_metadata);
 }
 
-/* xorshift64: repeatable from the printed seed. */
 static unsigned int storm_random(u64 *state, unsigned int limit)
 {
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return (*state >> 32) % limit;
+	return (td_random(state) >> 32) % limit;
 }
 
 static int storm_add_each(void *arg)

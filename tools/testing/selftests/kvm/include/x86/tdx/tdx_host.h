@@ -11,10 +11,6 @@
 /* Version code of a kernel release, comparable with tdx_host_kernel(). */
 #define TDX_KERNEL(major, minor) (((major) << 8) | (minor))
 
-/* The emulated TDX host answers this CPUID leaf in user mode, silicon does not. */
-#define TDX_EMULATOR_LEAF 0x5ea00000
-#define TDX_EMULATOR_VERSION_LEAF 0x5ea00001
-
 bool tdx_host_is_emulated(void);
 unsigned int tdx_host_kernel(void);
 

@@ -39,6 +39,8 @@ void tdx_task_start(struct tdx_task *task, const char *name, int (*fn)(void *arg
 /* Poll until the task is done or visibly stays blocked. */
 enum tdx_task_state tdx_task_settle(struct tdx_task *task);
 
+bool tdx_task_is_done(const struct tdx_task *task);
+
 /* Poll until the task is done; false after the common deadline. */
 bool tdx_task_wait(struct tdx_task *task);
 
@@ -56,6 +58,9 @@ bool tdx_task_stack_has(const struct tdx_task *task, const char *function);
 
 /* Stacks of all threads of this process, and of all blocked tasks (sysrq-w). */
 void tdx_task_dump_all(const char *why);
+
+/* From here on the calling thread, and what it starts, runs on @cpu only. */
+void tdx_task_pin(unsigned int cpu);
 
 /* Milliseconds of a clock that never jumps. */
 u64 tdx_now_ms(void);

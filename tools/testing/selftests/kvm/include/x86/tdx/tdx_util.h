@@ -19,6 +19,9 @@
 #define VM_TDX_GPAW 48
 #define VM_TDX_SHARED_BIT BIT_ULL(VM_TDX_GPAW - 1)
 
+/* Memory for whole pages; asserts.  The library's own kvm_mmap() is new in 6.17. */
+void *tdx_mmap(size_t size, int flags, int fd);
+
 /* True if /dev/kvm can create TDs; never exits, never prints. */
 bool is_tdx_enabled(void);
 

@@ -9,6 +9,7 @@
 
 #include "kselftest.h"
 #include "tdx/tdx_audit.h"
+#include "tdx/tdx_emul.h"
 #include "tdx/tdx_host.h"
 #include "tdx/tdx_util.h"
 
@@ -16,22 +17,19 @@
 
 bool tdx_host_is_emulated(void)
 {
-	char signature[12];
 	u32 eax, ebx, ecx, edx;
 
-	__cpuid(TDX_EMULATOR_LEAF, eax, ebx, ecx, edx);
-	memcpy(signature, &ebx, 4);
-	memcpy(signature + 4, &ecx, 4);
-	memcpy(signature + 8, &edx, 4);
+	__cpuid(TDX_EMUL_LEAF_SIGNATURE, eax, ebx, ecx, edx);
 
-	return eax >= TDX_EMULATOR_LEAF && !memcmp(signature, "TDXINITMEMUL", sizeof(signature));
+	return eax >= TDX_EMUL_LEAF_VERSION && ebx == TDX_EMUL_SIGNATURE_EBX &&
+	       ecx == TDX_EMUL_SIGNATURE_ECX && edx == TDX_EMUL_SIGNATURE_EDX;
 }
 
 static u32 tdx_host_model_version(void)
 {
 	u32 eax, ebx, ecx, edx;
 
-	__cpuid(TDX_EMULATOR_VERSION_LEAF, eax, ebx, ecx, edx);
+	__cpuid(TDX_EMUL_LEAF_VERSION, eax, ebx, ecx, edx);
 	return ebx;
 }
 
@@ -148,4 +146,5 @@ void tdx_test_begin(void)
 	}
 
 	tdx_audit_begin();
+	tdx_emul_begin();
 }

@@ -13,6 +13,7 @@
 #include "kvm_util.h"
 #include "tdx/tdx_host.h"
 #include "tdx/tdx_park.h"
+#include "tdx/tdx_util.h"
 
 #define TDX_PARK_PATTERN 0xa5
 
@@ -42,7 +43,7 @@ void tdx_park_init(struct tdx_park *park, unsigned int nr_pages, unsigned int in
 
 	park->released = false;
 	park->size = nr_pages * page_size;
-	park->mem = kvm_mmap(park->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	park->mem = tdx_mmap(park->size, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	park->page = park->mem + index * page_size;
 	park->content = malloc(page_size);
 	TEST_ASSERT(park->content, "Insufficient memory");

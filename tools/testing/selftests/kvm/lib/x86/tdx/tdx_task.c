@@ -4,6 +4,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -27,6 +28,15 @@ u64 tdx_now_ms(void)
 	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
 }
 
+void tdx_task_pin(unsigned int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	TEST_ASSERT(!sched_setaffinity(0, sizeof(cpus), &cpus), "CPU %u: errno %d", cpu, errno);
+}
+
 static void *tdx_task_main(void *arg)
 {
 	struct tdx_task *task = arg;
@@ -42,7 +52,7 @@ static void *tdx_task_main(void *arg)
 	return NULL;
 }
 
-static bool tdx_task_is_done(const struct tdx_task *task)
+bool tdx_task_is_done(const struct tdx_task *task)
 {
 	return __atomic_load_n(&task->done, __ATOMIC_ACQUIRE);
 }

@@ -14,6 +14,14 @@
 /* Interrupt pins of the userspace I/O APIC; TDX forbids the one in the kernel. */
 #define TDX_NR_IOAPIC_PINS 24
 
+void *tdx_mmap(size_t size, int flags, int fd)
+{
+	void *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+
+	TEST_ASSERT(mem != MAP_FAILED, "mmap of %zu bytes failed, errno %d", size, errno);
+	return mem;
+}
+
 bool is_tdx_enabled(void)
 {
 	int fd = open(KVM_DEV_PATH, O_RDWR | O_CLOEXEC);

@@ -1,0 +1,766 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Steering the emulated TDX host: a SEAMCALL is held before its locks are taken
+ * or while they are held, with the machine running on, or fails with a chosen
+ * status.  Shows each of it on this kernel, and what KVM makes of it.
+ */
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "tdx_init_mem.h"
+
+/* A held call keeps its CPU from running anything but interrupts. */
+#define TEST_CPU 0
+#define HELD_CPU 1
+
+#define HELD_PAGE 1
+#define HELD_PAGES 4
+
+/* The call that is held: the second PAGE.ADD of this many ms at most. */
+#define SHORT_HOLD_MS 300
+
+FIXTURE(held)
+{
+	struct td td;
+	struct td_populate populate;
+	struct tdx_task beside;
+	u64 tdr;
+	u64 rule;
+	bool destroyed;
+};
+
+FIXTURE_VARIANT(held)
+{
+	unsigned int action;
+};
+
+FIXTURE_VARIANT_ADD(held, before_its_locks) { .action = TDX_EMUL_HOLD_ENTRY };
+FIXTURE_VARIANT_ADD(held, with_its_locks) { .action = TDX_EMUL_HOLD_LOCKED };
+
+static const char *steer_lacks(void)
+{
+	if (tdx_emul_lacks())
+		return tdx_emul_lacks();
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) <= HELD_CPU)
+		return "one CPU only, which a held call keeps busy";
+
+	return NULL;
+}
+
+/* A TD, and its name at the host. */
+static u64 steer_create(struct td *td)
+{
+	struct tdx_emul_td newest;
+	int r;
+
+	td_create(td);
+	r = tdx_emul_newest_td(&newest);
+	TEST_ASSERT(!r, "The host does not know the TD: %s", tdx_errno_name(r));
+	return newest.tdr;
+}
+
+FIXTURE_SETUP(held)
+{
+	if (steer_lacks())
+		SKIP(return, "%s", steer_lacks());
+
+	tdx_emul_reset();
+	tdx_task_pin(TEST_CPU);
+	self->tdr = steer_create(&self->td);
+
+	/* Brings the page tables; a kernel whose populate hangs does so here already. */
+	ASSERT_EQ(0, td_add(&self->td, TD_NR_PAGES - 1, 1));
+}
+
+FIXTURE_TEARDOWN(held)
+{
+	tdx_emul_reset();
+	tdx_task_finish(&self->populate.task);
+	tdx_task_finish(&self->beside);
+	if (!self->destroyed)
+		td_destroy(&self->td);
+	td_audit(_metadata);
+}
+
+static int held_populate_fn(void *arg)
+{
+	tdx_task_pin(HELD_CPU);
+	return td_populate_fn(arg);
+}
+
+static void held_start(struct td_populate *populate, struct td *td, unsigned int page,
+		       unsigned int nr_pages)
+{
+	td_populate_prepare(populate, td, td_source(td, page), page, nr_pages);
+	tdx_task_start(&populate->task, "populate", held_populate_fn, populate);
+}
+
+/* Arm a rule of one hold, and populate until it holds. */
+static void held_stop(struct __test_metadata *_metadata, FIXTURE_DATA(held) * self,
+		      unsigned int action, unsigned int nr_pages, u64 timeout_ms)
+{
+	const struct tdx_emul_rule rule = {
+		.action = action,
+		.leaf = TDH_MEM_PAGE_ADD,
+		.tdr = self->tdr,
+		.first = 1 + HELD_PAGE,
+		.count = 1,
+		.timeout_ms = timeout_ms,
+	};
+
+	ASSERT_EQ(0, tdx_emul_arm(&rule, &self->rule));
+	held_start(&self->populate, &self->td, 0, nr_pages);
+	ASSERT_TRUE(tdx_emul_wait_held(self->rule, 1));
+}
+
+static void expect_state(struct __test_metadata *_metadata, u64 rule,
+			 struct tdx_emul_rule_state want)
+{
+	struct tdx_emul_rule_state got;
+
+	EXPECT_EQ(0, tdx_emul_rule_state(rule, &got));
+	EXPECT_TRUE(!memcmp(&got, &want, sizeof(got)))
+	{
+		TH_LOG("rule: want %lu held, %lu matches, %lu hits, %lu timeouts", want.held,
+		       want.matches, want.hits, want.timeouts);
+		TH_LOG("      got  %lu held, %lu matches, %lu hits, %lu timeouts", got.held,
+		       got.matches, got.hits, got.timeouts);
+	}
+}
+
+static void expect_page_state(struct __test_metadata *_metadata, u64 tdr, unsigned int page,
+			      unsigned int want)
+{
+	struct tdx_emul_sept sept;
+
+	EXPECT_EQ(0, tdx_emul_sept(tdr, td_gpa(page), 0, &sept));
+	EXPECT_EQ(want, sept.state)
+	{
+		TH_LOG("page %u: S-EPT level %u, state %u", page, sept.level, sept.state);
+	}
+}
+
+/* The held call ended well, and so did all of populate. */
+static void expect_populated(struct __test_metadata *_metadata, FIXTURE_DATA(held) * self)
+{
+	unsigned int page;
+
+	EXPECT_EQ(0, tdx_task_finish(&self->populate.task));
+	EXPECT_EQ(0, self->populate.region.nr_pages);
+	for (page = 0; page < HELD_PAGES; page++)
+		expect_page_state(_metadata, self->tdr, page, TDX_SEPT_MAPPED);
+}
+
+/* Local timer interrupts of a CPU, the row "LOC:" with a column for each. */
+static u64 timer_ticks(unsigned int cpu)
+{
+	FILE *file = fopen("/proc/interrupts", "re");
+	char line[4096], *column = NULL;
+	u64 ticks = 0;
+
+	TEST_ASSERT(file, "/proc/interrupts: errno %d", errno);
+	while (!column && fgets(line, sizeof(line), file))
+		column = strstr(line, "LOC:");
+	fclose(file);
+	TEST_ASSERT(column, "/proc/interrupts has no local timer interrupts");
+
+	column += strlen("LOC:");
+	do {
+		ticks = strtoull(column, &column, 10);
+	} while (cpu--);
+
+	return ticks;
+}
+
+#define TICKS 5
+
+static bool ticks_come(unsigned int cpu)
+{
+	u64 deadline = tdx_now_ms() + tdx_host_deadline_ms();
+	u64 ticks = timer_ticks(cpu);
+
+	while (timer_ticks(cpu) < ticks + TICKS) {
+		if (tdx_now_ms() >= deadline)
+			return false;
+		usleep(1000);
+	}
+
+	return true;
+}
+
+static int work_fn(void __always_unused *arg)
+{
+	u64 random = 1;
+	unsigned int i;
+
+	for (i = 0; i < 1000000; i++)
+		td_random(&random);
+
+	return random ? 0 : -EIO;
+}
+
+TD_TEST_F(held, call_waits_until_released)
+{
+	u64 added = tdx_emul_count(TDH_MEM_PAGE_ADD, TDX_SUCCESS);
+
+	held_stop(_metadata, self, variant->action, HELD_PAGES, 0);
+	expect_state(_metadata, self->rule, (struct tdx_emul_rule_state) { 1, 2, 1, 0 });
+	EXPECT_EQ(added + HELD_PAGE, tdx_emul_count(TDH_MEM_PAGE_ADD, TDX_SUCCESS));
+	expect_page_state(_metadata, self->tdr, 0, TDX_SEPT_MAPPED);
+	expect_page_state(_metadata, self->tdr, HELD_PAGE, TDX_SEPT_FREE);
+
+	/* The machine runs on: threads, and interrupts even of the CPU that waits. */
+	tdx_task_start(&self->beside, "beside", work_fn, NULL);
+	EXPECT_EQ(0, tdx_task_finish(&self->beside));
+	EXPECT_TRUE(ticks_come(HELD_CPU));
+	EXPECT_FALSE(tdx_task_is_done(&self->populate.task));
+	expect_page_state(_metadata, self->tdr, HELD_PAGE, TDX_SEPT_FREE);
+
+	EXPECT_EQ(0, tdx_emul_release(self->rule));
+	expect_populated(_metadata, self);
+	expect_state(_metadata, self->rule, (struct tdx_emul_rule_state) { 0, HELD_PAGES, 1, 0 });
+	EXPECT_EQ(added + HELD_PAGES, tdx_emul_count(TDH_MEM_PAGE_ADD, TDX_SUCCESS));
+	td_complete(_metadata, &self->td);
+}
+
+TD_TEST_F(held, call_goes_on_when_its_time_is_up)
+{
+	u64 start = tdx_now_ms();
+
+	held_stop(_metadata, self, variant->action, HELD_PAGES, SHORT_HOLD_MS);
+	expect_populated(_metadata, self);
+	EXPECT_LE(SHORT_HOLD_MS, tdx_now_ms() - start);
+	expect_state(_metadata, self->rule, (struct tdx_emul_rule_state) { 0, HELD_PAGES, 1, 1 });
+	td_complete(_metadata, &self->td);
+}
+
+TD_TEST_F(held, call_goes_on_when_disarmed)
+{
+	held_stop(_metadata, self, variant->action, HELD_PAGES, 0);
+	EXPECT_EQ(0, tdx_emul_disarm(self->rule));
+	expect_populated(_metadata, self);
+	EXPECT_EQ(-ENOENT, tdx_emul_disarm(self->rule));
+	td_complete(_metadata, &self->td);
+}
+
+/* A rule remains after a release, and holds the next call, too. */
+TD_TEST_F(held, each_call_needs_its_release)
+{
+	const struct tdx_emul_rule rule = {
+		.action = variant->action,
+		.leaf = TDH_MEM_PAGE_ADD,
+		.tdr = self->tdr,
+	};
+	unsigned int page;
+
+	ASSERT_EQ(0, tdx_emul_arm(&rule, &self->rule));
+	held_start(&self->populate, &self->td, 0, HELD_PAGES);
+	for (page = 0; page < HELD_PAGES; page++) {
+		ASSERT_TRUE(tdx_emul_wait_hits(self->rule, page + 1));
+		expect_page_state(_metadata, self->tdr, page, TDX_SEPT_FREE);
+		EXPECT_EQ(0, tdx_emul_release(self->rule));
+	}
+	expect_populated(_metadata, self);
+}
+
+/*
+ * Up to 6.18 another vCPU may read the TD's CPUID while populate holds the
+ * TDR: with the locks taken the module is busy.  Later kernels let it wait.
+ */
+static int get_cpuid_fn(void *arg)
+{
+	struct {
+		struct kvm_cpuid2 header;
+		struct kvm_cpuid_entry2 entries[256];
+	} *cpuid = calloc(1, sizeof(*cpuid));
+	int r;
+
+	TEST_ASSERT(cpuid, "Insufficient memory");
+	cpuid->header.nent = ARRAY_SIZE(cpuid->entries);
+	r = __vm_tdx_vcpu_ioctl(arg, KVM_TDX_GET_CPUID, 0, cpuid) ? -errno : 0;
+	free(cpuid);
+	return r;
+}
+
+TD_TEST_F(held, locks_are_as_said)
+{
+	bool locked = variant->action == TDX_EMUL_HOLD_LOCKED;
+	struct kvm_vcpu *vcpu = vm_tdx_vcpu_add(self->td.vm, 1);
+	enum tdx_task_state state;
+	int want = 0;
+
+	held_stop(_metadata, self, variant->action, HELD_PAGES, 0);
+	tdx_task_start(&self->beside, "get_cpuid", get_cpuid_fn, vcpu);
+	state = tdx_task_settle(&self->beside);
+	td_report_settled(&self->beside, state);
+	if (state == TDX_TASK_DONE && locked)
+		want = -EIO;
+
+	EXPECT_EQ(0, tdx_emul_release(self->rule));
+	EXPECT_EQ(want, tdx_task_finish(&self->beside));
+	expect_populated(_metadata, self);
+}
+
+/*
+ * All file descriptors of the VM go while its last call is held, which ends as
+ * if nothing had.  Nobody releases it, since close() itself may wait for it.
+ */
+TD_TEST_F(held, files_closed_meanwhile_ok)
+{
+	held_stop(_metadata, self, variant->action, HELD_PAGE + 1, SHORT_HOLD_MS);
+	self->destroyed = true;
+	td_close_gmem(&self->td);
+	kvm_vm_free(self->td.vm);
+	EXPECT_EQ(0, tdx_task_finish(&self->populate.task));
+	expect_state(_metadata, self->rule,
+		     (struct tdx_emul_rule_state) { 0, HELD_PAGE + 1, 1, 1 });
+}
+
+/* The whole process is killed; it dies when the call is let go, and leaves nothing behind. */
+static void held_in_child(unsigned int action, u64 timeout_ms)
+{
+	const struct tdx_emul_rule rule = {
+		.action = action,
+		.leaf = TDH_MEM_PAGE_ADD,
+		.first = 1 + HELD_PAGE,
+		.count = 1,
+		.timeout_ms = timeout_ms,
+	};
+	struct td td;
+	u64 id;
+
+	tdx_task_pin(HELD_CPU);
+	td_create(&td);
+	if (tdx_emul_arm(&rule, &id))
+		_exit(1);
+	_exit(td_add(&td, 0, HELD_PAGES) ? 1 : 0);
+}
+
+static bool child_ended(pid_t pid, int *status, u64 within_ms)
+{
+	u64 deadline = tdx_now_ms() + within_ms;
+
+	do {
+		if (waitpid(pid, status, WNOHANG) == pid)
+			return true;
+		usleep(1000);
+	} while (tdx_now_ms() < deadline);
+
+	return false;
+}
+
+static bool call_is_held(void)
+{
+	u64 deadline = tdx_now_ms() + tdx_host_deadline_ms();
+	struct tdx_emul_audit audit;
+
+	do {
+		if (!tdx_emul_audit(&audit) && audit.suspended)
+			return true;
+		usleep(1000);
+	} while (tdx_now_ms() < deadline);
+
+	return false;
+}
+
+TD_TEST_F(held, sigkill_meanwhile_leaves_nothing)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	if (!pid)
+		held_in_child(variant->action, 0);
+	ASSERT_LT(0, pid);
+	ASSERT_TRUE(call_is_held());
+
+	EXPECT_EQ(0, kill(pid, SIGKILL));
+	EXPECT_FALSE(child_ended(pid, &status, 50));
+	EXPECT_EQ(0, tdx_emul_disarm(0));
+	ASSERT_TRUE(child_ended(pid, &status, tdx_host_deadline_ms()));
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+TD_TEST_F(held, sigkill_and_nobody_releases)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	if (!pid)
+		held_in_child(variant->action, SHORT_HOLD_MS);
+	ASSERT_LT(0, pid);
+	ASSERT_TRUE(call_is_held());
+
+	EXPECT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_TRUE(child_ended(pid, &status, tdx_host_deadline_ms()));
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+TD_TEST_F(held, other_td_passes)
+{
+	const struct tdx_emul_rule rule = {
+		.action = variant->action,
+		.leaf = TDH_MEM_PAGE_ADD,
+		.tdr = self->tdr,
+	};
+	struct td other;
+	u64 tdr = steer_create(&other);
+
+	ASSERT_NE(self->tdr, tdr);
+	ASSERT_EQ(0, tdx_emul_arm(&rule, &self->rule));
+	EXPECT_EQ(0, td_add(&other, 0, HELD_PAGES));
+	expect_state(_metadata, self->rule, (struct tdx_emul_rule_state) {});
+
+	held_start(&self->populate, &self->td, 0, HELD_PAGES);
+	EXPECT_TRUE(tdx_emul_wait_held(self->rule, 1));
+	EXPECT_EQ(0, td_add(&other, HELD_PAGES, HELD_PAGES));
+	EXPECT_EQ(0, tdx_emul_disarm(self->rule));
+	expect_populated(_metadata, self);
+	td_destroy(&other);
+}
+
+TD_TEST_F(held, other_gpa_passes)
+{
+	const struct tdx_emul_rule rule = {
+		.action = variant->action,
+		.leaf = TDH_MEM_PAGE_ADD,
+		.gpa = td_gpa(HELD_PAGE + 1),
+		.size = 2 * PAGE_SIZE,
+		.count = 1,
+	};
+
+	ASSERT_EQ(0, tdx_emul_arm(&rule, &self->rule));
+	EXPECT_EQ(0, td_add(&self->td, HELD_PAGE, 1));
+	EXPECT_EQ(0, td_add(&self->td, HELD_PAGE + 3, 1));
+	expect_state(_metadata, self->rule, (struct tdx_emul_rule_state) {});
+
+	held_start(&self->populate, &self->td, HELD_PAGE + 1, 2);
+	EXPECT_TRUE(tdx_emul_wait_held(self->rule, 1));
+	expect_page_state(_metadata, self->tdr, HELD_PAGE + 1, TDX_SEPT_FREE);
+	EXPECT_EQ(0, tdx_emul_release(self->rule));
+	EXPECT_EQ(0, tdx_task_finish(&self->populate.task));
+	expect_state(_metadata, self->rule, (struct tdx_emul_rule_state) { 0, 2, 1, 0 });
+}
+
+/* A status instead of the call, and what KVM makes of it. */
+enum failed_op {
+	OP_ADD,
+	OP_INIT_VM,
+	OP_FINALIZE,
+};
+
+FIXTURE(failed)
+{
+	struct td td;
+	u64 tdr;
+};
+
+/*
+ * @nr:		calls that fail
+ * @errs:	what the ioctl answers to them
+ * @nr_errors:	how many ioctls answer so, one after the other
+ */
+FIXTURE_VARIANT(failed)
+{
+	enum failed_op op;
+	unsigned int leaf;
+	u64 status;
+	unsigned int nr;
+	struct tdx_errno errs[TDX_ERRNO_MAX];
+	unsigned int nr_errors;
+};
+
+#define FAIL(_name) FIXTURE_VARIANT_ADD(failed, _name)
+#define BUSY(_operand) (TDX_OPERAND_BUSY + TDX_OPERAND_##_operand)
+#define INVALID(_operand) (TDX_OPERAND_INVALID + TDX_OPERAND_##_operand)
+
+/* clang-format off */
+#define EBUSY_UNTIL_6_18 { TDX_ERRNO(EBUSY), TDX_ERRNO_SINCE(6, 19, TDX_NO_ERROR) }
+#define NO_ERROR { TDX_ERRNO(TDX_NO_ERROR) }
+#define ERROR(_err) { TDX_ERRNO(_err) }
+
+FAIL(page_add_once) { OP_ADD, TDH_MEM_PAGE_ADD, BUSY(RDX), 1, EBUSY_UNTIL_6_18, 1 };
+FAIL(page_add_thrice) { OP_ADD, TDH_MEM_PAGE_ADD, BUSY(RDX), 3, EBUSY_UNTIL_6_18, 3 };
+/* Faults have always been retried. */
+FAIL(sept_add_thrice) { OP_ADD, TDH_MEM_SEPT_ADD, BUSY(RDX), 3, NO_ERROR, 0 };
+FAIL(finalize_twice) { OP_FINALIZE, TDH_MR_FINALIZE, BUSY(RCX), 2, ERROR(EBUSY), 2 };
+FAIL(mng_init_once) { OP_INIT_VM, TDH_MNG_INIT, INVALID(RDX), 1, ERROR(EINVAL), 1 };
+/* The kernel asks for entropy ten times before it gives up. */
+FAIL(mng_create_9_times) { OP_INIT_VM, TDH_MNG_CREATE, TDX_RND_NO_ENTROPY, 9, NO_ERROR, 0 };
+FAIL(mng_create_10_times) { OP_INIT_VM, TDH_MNG_CREATE, TDX_RND_NO_ENTROPY, 10, ERROR(EAGAIN), 1 };
+/* clang-format on */
+
+FIXTURE_SETUP(failed)
+{
+	if (tdx_emul_lacks())
+		SKIP(return, "%s", tdx_emul_lacks());
+
+	tdx_emul_reset();
+	self->tdr = steer_create(&self->td);
+}
+
+FIXTURE_TEARDOWN(failed)
+{
+	tdx_emul_reset();
+	td_destroy(&self->td);
+	td_audit(_metadata);
+}
+
+static int failed_init_vm(void)
+{
+	struct kvm_vm *vm = vm_tdx_create_uninit();
+	int r = __vm_tdx_init_vm(vm) ? -errno : 0;
+
+	kvm_vm_free(vm);
+	return r;
+}
+
+/* Each time another page: up to 6.18 one that failed passes for one that is there. */
+static int failed_try(struct td *td, enum failed_op op, unsigned int nth)
+{
+	switch (op) {
+	case OP_ADD:
+		return td_add(td, nth, 1);
+	case OP_INIT_VM:
+		return failed_init_vm();
+	case OP_FINALIZE:
+		return __vm_tdx_finalize(td->vm) ? -errno : 0;
+	}
+
+	return -EINVAL;
+}
+
+TD_TEST_F(failed, as_often_as_said)
+{
+	const struct tdx_emul_rule rule = {
+		.action = TDX_EMUL_FAIL,
+		.leaf = variant->leaf,
+		.status = variant->status,
+		.count = variant->nr,
+	};
+	u64 failed = tdx_emul_count(variant->leaf, variant->status);
+	unsigned int i, nr_errors = 0;
+	u64 id;
+	int r;
+
+	ASSERT_EQ(0, tdx_emul_arm(&rule, &id));
+	for (i = 0; i <= variant->nr; i++) {
+		r = failed_try(&self->td, variant->op, i);
+		if (!r)
+			break;
+		nr_errors++;
+		EXPECT_TRUE(tdx_errno_allows(variant->errs, -r))
+		{
+			TH_LOG("want %s, got %s", tdx_errno_name(tdx_errno_wanted(variant->errs)),
+			       tdx_errno_name(r));
+		}
+	}
+
+	EXPECT_EQ(0, r);
+	EXPECT_TRUE(nr_errors == variant->nr_errors ||
+		    (!nr_errors && tdx_errno_allows(variant->errs, 0)))
+	{
+		TH_LOG("want %u errors, got %u", variant->nr_errors, nr_errors);
+	}
+	EXPECT_EQ(failed + variant->nr, tdx_emul_count(variant->leaf, variant->status));
+	EXPECT_FALSE(vm_tdx_is_dead(self->td.vm));
+}
+
+/* Without an end, and modes of the whole module. */
+FIXTURE(mode)
+{
+	struct td td;
+	struct td_populate populate;
+	u64 tdr;
+};
+
+FIXTURE_SETUP(mode)
+{
+	if (tdx_emul_lacks())
+		SKIP(return, "%s", tdx_emul_lacks());
+
+	tdx_emul_reset();
+	self->tdr = steer_create(&self->td);
+}
+
+FIXTURE_TEARDOWN(mode)
+{
+	tdx_emul_reset();
+	tdx_task_finish(&self->populate.task);
+	td_destroy(&self->td);
+	td_audit(_metadata);
+}
+
+/* What a TD is made of, so that a failed call can be shown to have changed nothing. */
+struct snapshot {
+	u64 pages;
+	u64 epoch;
+	u8 mrtd[TDX_EMUL_MRTD_SIZE];
+};
+
+static void take_snapshot(struct __test_metadata *_metadata, u64 tdr, struct snapshot *snapshot)
+{
+	struct tdx_emul_td td;
+
+	memset(snapshot, 0, sizeof(*snapshot));
+	EXPECT_EQ(0, tdx_emul_find_td(tdr, &td));
+	EXPECT_EQ(0, tdx_emul_mrtd(tdr, snapshot->mrtd));
+	snapshot->pages = td.pages;
+	snapshot->epoch = td.epoch;
+}
+
+/* Without an end: up to 6.18 an error each time, later one call that goes on trying. */
+#define ALWAYS_TIMES 5
+
+/* Hits of the rule when the task has ended, or tried that often. */
+static u64 failed_hits(const struct tdx_task *task, u64 id)
+{
+	u64 deadline = tdx_now_ms() + tdx_host_deadline_ms();
+	struct tdx_emul_rule_state state;
+
+	do {
+		bool done = tdx_task_is_done(task);
+
+		if (tdx_emul_rule_state(id, &state))
+			return 0;
+		if (done || state.hits >= ALWAYS_TIMES)
+			return state.hits;
+		usleep(1000);
+	} while (tdx_now_ms() < deadline);
+
+	return 0;
+}
+
+TD_TEST_F(mode, failing_until_disarmed_changes_nothing)
+{
+	static const struct tdx_errno errs[TDX_ERRNO_MAX] = EBUSY_UNTIL_6_18;
+	const struct tdx_emul_rule rule = {
+		.action = TDX_EMUL_FAIL,
+		.leaf = TDH_MEM_PAGE_ADD,
+		.tdr = self->tdr,
+		.status = BUSY(RDX),
+	};
+	struct snapshot before, after;
+	struct tdx_emul_sept sept;
+	struct tdx_emul_page owner;
+	unsigned int page = 0;
+	u64 id, hits;
+	bool ends;
+	int r;
+
+	/* Page 0 brings the page tables of the others. */
+	ASSERT_EQ(0, td_add(&self->td, 0, 1));
+	take_snapshot(_metadata, self->tdr, &before);
+
+	ASSERT_EQ(0, tdx_emul_arm(&rule, &id));
+	do {
+		page++;
+		td_populate_start(&self->populate, &self->td, self->td.source, page, 1);
+		hits = failed_hits(&self->populate.task, id);
+		take_snapshot(_metadata, self->tdr, &after);
+		EXPECT_TRUE(!memcmp(&before, &after, sizeof(before)));
+		expect_page_state(_metadata, self->tdr, page, TDX_SEPT_FREE);
+		ends = tdx_task_is_done(&self->populate.task);
+		if (!ends)
+			EXPECT_EQ(0, tdx_emul_disarm(id));
+		r = tdx_task_finish(&self->populate.task);
+		EXPECT_TRUE(tdx_errno_allows(errs, -r))
+		{
+			TH_LOG("want %s, got %s", tdx_errno_name(tdx_errno_wanted(errs)),
+			       tdx_errno_name(r));
+		}
+	} while (ends && page < ALWAYS_TIMES);
+	EXPECT_LE(ALWAYS_TIMES, hits);
+	tdx_emul_disarm(0);
+
+	/* What failed can still be had, and is one page more each then. */
+	ASSERT_EQ(0, td_punch(&self->td, 1, page));
+	ASSERT_EQ(0, td_add(&self->td, 1, page));
+	take_snapshot(_metadata, self->tdr, &after);
+	EXPECT_EQ(before.pages + page, after.pages);
+	ASSERT_EQ(0, tdx_emul_sept(self->tdr, td_gpa(1), 0, &sept));
+	ASSERT_EQ(0, td_punch(&self->td, 1, 1));
+	EXPECT_EQ(0, tdx_emul_page(sept.hpa, &owner));
+	EXPECT_EQ(TDX_PAGE_NDA, owner.type);
+	td_complete(_metadata, &self->td);
+}
+
+/*
+ * The first page comes before, since KVM takes no busy for an answer when it
+ * loads the root.  The second is far enough away to need page tables.
+ */
+#define FAR_GPA (2 * TD_GPA)
+
+TD_TEST_F(mode, busy_once_is_once_for_each_leaf)
+{
+	static const struct tdx_errno errs[TDX_ERRNO_MAX] = EBUSY_UNTIL_6_18;
+	struct kvm_tdx_init_mem_region region = td_region(&self->td, 0, 1);
+	struct td_slot far;
+	u64 sept, add;
+	int r;
+
+	td_slot_create(&far, &self->td, TD_SLOT + 1, FAR_GPA, 1);
+	ASSERT_EQ(0, td_add(&self->td, 0, 1));
+	sept = tdx_emul_count(TDH_MEM_SEPT_ADD, TDX_OPERAND_BUSY);
+	add = tdx_emul_count(TDH_MEM_PAGE_ADD, TDX_OPERAND_BUSY);
+
+	ASSERT_EQ(0, tdx_emul_busy_once(true));
+	region.gpa = FAR_GPA;
+	r = __vm_tdx_init_mem_region(self->td.vcpu, &region, 0) ? -errno : 0;
+	EXPECT_TRUE(tdx_errno_allows(errs, -r))
+	{
+		TH_LOG("want %s, got %s", tdx_errno_name(tdx_errno_wanted(errs)),
+		       tdx_errno_name(r));
+	}
+	EXPECT_EQ(0, td_add(&self->td, 1, 1));
+	EXPECT_EQ(sept + 1, tdx_emul_count(TDH_MEM_SEPT_ADD, TDX_OPERAND_BUSY));
+	EXPECT_EQ(add + 1, tdx_emul_count(TDH_MEM_PAGE_ADD, TDX_OPERAND_BUSY));
+
+	/* Off again: leaves that have not been busy yet will not be. */
+	ASSERT_EQ(0, tdx_emul_busy_once(false));
+	if (r) /* up to 6.18 the page is neither there nor forgotten */
+		EXPECT_EQ(0, td_slot_punch(&far, 0, 1));
+	EXPECT_EQ(0, __vm_tdx_finalize(self->td.vm));
+	td_slot_free(&far);
+}
+
+#define MAX_LATENCY 100000
+
+static u64 time_of_adds(struct __test_metadata *_metadata, struct td *td, u64 percent)
+{
+	u64 start, former;
+
+	EXPECT_EQ(0, tdx_emul_latency(percent, &former));
+	start = tdx_now_ms();
+	EXPECT_EQ(0, td_add(td, 0, TD_NR_PAGES));
+	start = tdx_now_ms() - start;
+	EXPECT_EQ(0, td_punch(td, 0, TD_NR_PAGES));
+	EXPECT_EQ(0, tdx_emul_latency(former, &percent));
+	return start;
+}
+
+/* A thousandfold of any time that a SEAMCALL may take cannot be overlooked. */
+TD_TEST_F(mode, latency_makes_calls_longer)
+{
+	u64 first, second, former;
+	unsigned int i;
+
+	ASSERT_EQ(0, tdx_emul_latency(50, &former));
+	EXPECT_EQ(0, tdx_emul_latency(200, &first));
+	EXPECT_EQ(0, tdx_emul_latency(former, &second));
+	EXPECT_EQ(50, first);
+	EXPECT_EQ(200, second);
+
+	ASSERT_EQ(0, td_add(&self->td, 0, TD_NR_PAGES));
+	ASSERT_EQ(0, td_punch(&self->td, 0, TD_NR_PAGES));
+	/* Whatever else runs on this machine makes the one longer, never the other shorter. */
+	first = time_of_adds(_metadata, &self->td, 0);
+	for (i = 0; i < 4; i++)
+		first = min(first, time_of_adds(_metadata, &self->td, 0));
+	second = time_of_adds(_metadata, &self->td, MAX_LATENCY);
+	printf("# %u pages: %lu ms without modelled times, %lu ms with a thousand times them\n",
+	       TD_NR_PAGES, first, second);
+	EXPECT_LT(first + TD_NR_PAGES, second);
+}
+
+#include "tdx_init_mem_main.h"
