@@ -38,6 +38,7 @@ class Machine:
     directory: pathlib.Path
     smp: int
     plugin: typing.Optional[pathlib.Path]
+    plugin_options: typing.Tuple[str, ...] = ()
     cpu: str = CPU
     cmdline: typing.Tuple[str, ...] = CMDLINE
 
@@ -50,7 +51,8 @@ class Machine:
                 "-kernel", os.fspath(self.kernel), "-initrd", os.fspath(self.initramfs),
                 "-append", " ".join(self.cmdline)]
         if self.plugin:
-            argv += ["-plugin", f"file={self.plugin},report={self.report}"]
+            argv += ["-plugin", ",".join((f"file={self.plugin}", f"report={self.report}",
+                                          *self.plugin_options))]
         return argv
 
 

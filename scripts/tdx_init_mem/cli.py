@@ -109,6 +109,9 @@ def add_run_options(made: Parser) -> None:
                       help="of what the tests choose at random (default: %(default)s)")
     made.add_argument("--keep-going", action="store_true",
                       help="boot again for the tests that a hang or splat cut off")
+    made.add_argument("--emulator", action="append", default=[], metavar="OPTION=VALUE",
+                      help="trace=FILE, latency=PERCENT or busy=once of the emulated TDX host; "
+                           "repeatable")
     made.add_argument("--no-emulator", action="store_true",
                       help="boot without the emulated TDX host, where every test skips")
 
@@ -127,7 +130,8 @@ def job_of(options: argparse.Namespace) -> job.Job:
         timeout=getattr(options, "timeout", job.DEFAULT_TIMEOUT),
         seed=getattr(options, "seed", 1), qemu=options.qemu,
         keep_going=getattr(options, "keep_going", False),
-        emulated=not getattr(options, "no_emulator", False))
+        emulated=not getattr(options, "no_emulator", False),
+        emulator=tuple(getattr(options, "emulator", ())))
 
 
 def line_of(options: argparse.Namespace) -> str:

@@ -42,9 +42,14 @@ class Known:
     program: str
     case: str
     fix: str
+    traces: typing.Tuple[str, ...] = ()  # splats and findings of the emulator that come with it
 
 
-SKIPS: typing.Tuple[Skip, ...] = ()
+NO_MMAP = "guest_memfd can be mapped since 6.18"
+
+SKIPS: typing.Tuple[Skip, ...] = tuple(
+    Skip(line, "base", "tdx_init_mem_lockdep_test", "order.*", NO_MMAP)
+    for line in ("v6.16", "v6.17"))
 
 DETECTIONS: typing.Tuple[Detection, ...] = (
     Detection("v6.18", "shared-lock", "*",
@@ -58,9 +63,61 @@ WRAP = ("arch/x86/kvm/patches/*/0001, not upstream yet: nr_pages << PAGE_SHIFT o
 
 WRAPS = "refused.nr_pages_wraps_in_bytes.region_untouched"
 
+BUSY, BUSY_FATAL = "tdx_init_mem_busy_test", "tdx_init_mem_busy_fatal_test"
+# Kernels on which the SEAMCALLs of two ioctls may meet in the TDX module.
+RACING = (("v6.16", "base"), ("v6.17", "base"), ("v6.18", "base"), ("v6.18", "decoupled"))
+RACING_BASE = RACING[:3]
+RACING_STILL = (*((line, "base") for line in ("v6.19", "v7.0", "v7.1", "v7.2", "v7.3")),
+                ("v7.3", "shared-lock"))
+ALL_LOCKS = ("6.19, 15945e9ec195: what builds a TD takes all locks of the VM; until then "
+             "TDX_OPERAND_BUSY of another ioctl is ")
+ADD = "6.19, 6b5b71ffabf9: adds a page while mapping it; until then one that was busy is lost"
+MMU_LOCK = "6.19, 9a89894f30d5: TDH.VP.INIT under mmu_lock; until then RANGE.BLOCK fails, VM dead"
+ADD_MMU_LOCK = "6.19, 6b5b71ffabf9: PAGE.ADD under mmu_lock; until then RANGE.BLOCK fails, VM dead"
+MEASURE = ("arch/x86/kvm/patches/v7.3/0003, not upstream yet: MR.EXTEND outside of mmu_lock lets "
+           "RANGE.BLOCK fail, VM dead")
+FINALIZE = ("arch/x86/kvm/patches/v7.3/0004, not upstream yet: MR.FINALIZE outside of mmu_lock "
+            "lets RANGE.BLOCK fail, VM dead")
+BUGGED = ("WARNING at arch/x86/kvm/vmx/tdx.c:* tdx_vcpu_ioctl",)
+# The page that was not removed keeps the TD from being reclaimed; since 6.19 it is freed all the
+# same, and whoever gets it writes to it.
+NOT_REMOVED = ("WARNING at arch/x86/kvm/vmx/tdx.c:* tdx_sept_*_private_spte",
+               "WARNING at arch/x86/kvm/vmx/tdx.c:* __tdx_reclaim_page",
+               "emulator: sanitizer: leak: TD *", "emulator: sanitizer: host-store: *")
+
+DROP_GMEM = ("6.18, KVM_MEM_GUEST_MEMFD of a memslot cannot be toggled; until then the file keeps a "
+             "binding to a slot that forgot it, and the TD's pages outlive its KeyID")
+DROPPED = ("WARNING at arch/x86/kvm/x86.c:* kvm_arch_commit_memory_region",
+           # The file's binding is used after it was freed: anything may follow.
+           "BUG: *", "Oops: *", "general protection fault*",
+           "WARNING at arch/x86/kvm/vmx/tdx.c:* tdx_sept_remove_private_spte",
+           "WARNING at arch/x86/kvm/vmx/tdx.c:* __tdx_reclaim_page",
+           "emulator: sanitizer: keyid-freed-with-pages: *",
+           "emulator: sanitizer: tdr-with-children: *", "emulator: sanitizer: leak: TD *")
+
 KNOWN: typing.Tuple[Known, ...] = (
+    *(Known(line, "base", "tdx_init_mem_memslot_test", case, DROP_GMEM, DROPPED)
+      for line in ("v6.16", "v6.17") for case in ("change.slot_without_gmem.*", "audit.*")),
     Known("*", "base", "tdx_init_mem_abi_test", WRAPS, WRAP),
     Known("v7.3", "shared-lock", "tdx_init_mem_abi_test", WRAPS, WRAP),
+    *(Known(*kernel, BUSY, case, fix) for kernel in RACING for case, fix in (
+        ("busy.measure_while_reading_cpuid.*",
+         ALL_LOCKS + "-EIO of INIT_MEM_REGION, the page added, not measured, and lost"),
+        ("busy.finalize_while_reading_cpuid.*", ALL_LOCKS + "-EBUSY of FINALIZE_VM"),
+        ("busy.read_cpuid_while_adding.*", ALL_LOCKS + "-EIO of GET_CPUID"),
+        ("cpuid.read_while_adding_is_complete", ALL_LOCKS + "a leaf less from GET_CPUID"))),
+    *(Known(*kernel, BUSY, "busy.add_while_reading_cpuid.*", ADD) for kernel in RACING_BASE),
+    *(Known(*kernel, BUSY_FATAL, case, fix, traces) for kernel in RACING for case, fix, traces in (
+        ("fatal.init_vcpu_while_adding.*", ALL_LOCKS + "the end of the VM", BUGGED),
+        ("fatal.punch_while_init_vcpu.*", MMU_LOCK, NOT_REMOVED))),
+    *(Known(*kernel, BUSY_FATAL, "fatal.punch_while_adding_elsewhere.*", ADD_MMU_LOCK, NOT_REMOVED)
+      for kernel in RACING_BASE),
+    *(Known(*kernel, BUSY_FATAL, case, fix, NOT_REMOVED)
+      for kernel in (*RACING_BASE, *RACING_STILL) for case, fix in (
+          ("fatal.punch_while_measuring_elsewhere.*", MEASURE),
+          ("fatal.punch_while_finalizing.*", FINALIZE))),
+    *(Known(*kernel, BUSY_FATAL, "audit.host_is_as_before", "what a dead VM left behind")
+      for kernel in (*RACING, *RACING_STILL)),
 )
 
 

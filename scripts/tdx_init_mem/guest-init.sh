@@ -70,6 +70,16 @@ for module in $modules; do
 	esac
 	insmod "/modules/$module" $options || mark "insmod $module failed"
 done
+# Where the modules lie: the host names the addresses that the emulator reports.
+for sections in /sys/module/kvm*/sections; do
+	[ -d "$sections" ] || continue
+	place=
+	for section in "$sections"/.*text*; do
+		place="$place ${section##*/}=$(cat "$section")"
+	done
+	module=${sections%/sections}
+	mark "module ${module##*/}$place"
+done
 mark "ready, tdx=$(cat /sys/module/kvm_intel/parameters/tdx 2>/dev/null)"
 
 # Stacks of who is stuck (w), of the other CPUs (l), and the locks they hold (d).

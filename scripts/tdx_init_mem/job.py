@@ -10,7 +10,7 @@ import time
 import typing
 
 from . import (boot, build, compose, errors, initramfs, judge, lines, paths, qemu, report,
-               selftests, series, sources, steps, watchdog)
+               sanitizer, selftests, series, sources, steps, symbols, watchdog)
 from .results import Status
 
 PROGRAM_NAME = "tdx_init_mem_{}_test"
@@ -39,6 +39,7 @@ class Job:
     qemu: typing.Optional[str] = None
     keep_going: bool = False
     emulated: bool = True
+    emulator: typing.Tuple[str, ...] = ()
 
     @property
     def base_name(self) -> str:
@@ -175,9 +176,11 @@ def boot_once(out: steps.Steps, job: Job, built: Built, directory: pathlib.Path,
     orders = [initramfs.Order(by_name[name], job.timeout, case) for name, case in chosen]
     initramfs.pack(out, image, built.obj, orders, settings(job))
     machine = boot.Machine(built.machine, built.kernel, image, directory, job.smp,
-                           paths.PLUGIN if job.emulated else None)
+                           paths.PLUGIN if job.emulated else None, job.emulator)
     outcome = boot.boot(out, machine, watchdog.Watchdog())
     out.log(f"userspace after {outcome.ready_after:.1f} s")
+    if outcome.report and outcome.report.get("sanitizer"):
+        sanitizer.add_symbols(outcome.report, symbols.load(built.obj, outcome.console))
     kernel = judge.Kernel(job.line, job.variant, emulated=job.emulated,
                           released=not (job.kernel_src or job.tarball), patched=bool(job.applied))
     return judge.judge(outcome, [name for name, _ in chosen], kernel)
@@ -189,7 +192,8 @@ def boot_all(out: steps.Steps, job: Job, built: Built, directory: pathlib.Path) 
     with out.phase("boot", f"{job.name}: {len(chosen)} programs, {job.smp} CPUs"):
         if out.dry_run:
             machine = boot.Machine(built.machine, built.kernel, pathlib.Path("initramfs.cpio"),
-                                   directory, job.smp, paths.PLUGIN if job.emulated else None)
+                                   directory, job.smp, paths.PLUGIN if job.emulated else None,
+                                   job.emulator)
             out.command(machine.argv())
             return judge.Verdict()
         total = boot_once(out, job, built, directory, chosen)

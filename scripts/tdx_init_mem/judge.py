@@ -4,7 +4,7 @@
 import dataclasses
 import typing
 
-from . import boot, console, errors, expectations, ktap
+from . import boot, console, errors, expectations, ktap, sanitizer
 from .results import Program, Splat, Status
 
 LOST = (Status.CRASH, Status.HANG, Status.NOT_RUN)
@@ -51,15 +51,16 @@ def judge(outcome: boot.Outcome, expected: typing.Sequence[str], kernel: Kernel)
         verdict.findings.append("no test ran")
         return verdict
     attach(verdict.programs, splats, outcome)
-    if kernel.released:
-        judge_known(verdict.programs, kernel)
+    traces = judge_known(verdict.programs, kernel) if kernel.released else []
     if kernel.emulated:
         judge_skips(verdict.programs, kernel.line, kernel.variant)
     for program in verdict.programs:
         if program.status.bad and program.status is not Status.NOT_RUN:
             verdict.findings.append(f"{program.name}: {program.status.value}"
                                     f"{': ' if program.reason else ''}{program.reason}")
-    verdict.outside = [*emulator_findings(verdict.report),
+    emulator = [*emulator_findings(verdict.report),
+                *(leaks(verdict.report) if outcome.complete else [])]
+    verdict.outside = [*(finding for finding in emulator if not is_among(finding, traces)),
                        *(f"before any test: {name}" for name in names(splats.get("", []))),
                        *late_findings(verdict.programs, outcome)]
     verdict.findings += verdict.outside
@@ -112,22 +113,37 @@ def late_findings(programs: typing.Sequence[Program], outcome: boot.Outcome) -> 
     return [f"after the tests: {late}"] if late and not lost else []
 
 
-def judge_known(programs: typing.Sequence[Program], kernel: Kernel) -> None:
-    """A listed bug fails as it must. One that is gone is a failure: its row must go, too."""
+def is_among(finding: str, traces: typing.Sequence[str]) -> bool:
+    return any(expectations.matches((finding, trace)) for trace in traces)
+
+
+def judge_known(programs: typing.Sequence[Program], kernel: Kernel) -> typing.List[str]:
+    """A listed bug fails as it must. One that is gone is a failure: its row must go, too.
+
+    Returns what those that showed leave in the emulator's report.
+    """
+    traces: typing.List[str] = []
     for program in programs:
         rows = expectations.known(kernel.line, kernel.variant, program.name)
+        shown: typing.List[str] = []
         for row in rows:
             for case in program.cases:
                 if not expectations.matches((case.name, row.case)):
                     continue
                 if case.status is Status.FAIL:
                     case.status, case.reason = Status.KNOWN, row.fix
+                    shown += row.traces
                 elif case.status is Status.PASS and not kernel.patched:
                     case.status = Status.FAIL
                     case.reason = "listed as a known bug, and passes: remove its row"
         bad = [case for case in program.cases if case.status.bad]
+        splats = [splat for splat in program.splats if not is_among(splat.name, shown)]
+        # The guest no longer trusts a kernel that complained, however well known the reason.
+        bailed = program.bailed and splats == program.splats
+        program.splats = splats
+        traces += shown
         if program.status is Status.FAIL and program.count(Status.KNOWN) and not bad \
-                and not program.splats and not program.bailed:
+                and not splats and not bailed:
             # A failed case is 1 in the harness: all else is a failure of its own.
             if program.exit == 1:
                 program.status, program.reason = Status.PASS, ""
@@ -135,6 +151,7 @@ def judge_known(programs: typing.Sequence[Program], kernel: Kernel) -> None:
                 program.reason = f"exit={program.exit}, and only known bugs to explain it"
         elif program.status is Status.PASS and bad:
             program.status, program.reason = Status.FAIL, f"{bad[0].name}: {bad[0].reason}"
+    return traces
 
 
 def judge_skips(programs: typing.Sequence[Program], line: str, variant: str) -> None:
@@ -157,8 +174,22 @@ def judge_skips(programs: typing.Sequence[Program], line: str, variant: str) -> 
 
 
 def emulator_findings(report: typing.Mapping[str, typing.Any]) -> typing.List[str]:
-    return [f"emulator: {kind}: {entry.get('text', entry)} ({entry.get('count', 1)} times)"
-            for kind in ("unimplemented", "sanitizer") for entry in report.get(kind, [])]
+    return [*(f"emulator: unimplemented: {entry.get('text', entry)} ({entry.get('count', 1)} times)"
+              for entry in report.get("unimplemented", [])),
+            *(f"emulator: {line}" for line in sanitizer.headlines(report))]
+
+
+def leaks(report: typing.Mapping[str, typing.Any]) -> typing.List[str]:
+    """Of a guest that ended by itself: all its VMs are closed, so nothing may be left of a TD."""
+    left = report.get("left", {})
+    each = left.get("each", [])
+    found = [f"emulator: sanitizer: leak: TD {td['tdr']}, KeyID {td['hkid']}, in state "
+             f"{td['lifecycle']} has {td['pages']} pages left"
+             for td in each if not td["excused"]]
+    if not each and (left.get("keyids") or left.get("pages")):
+        found.append(f"emulator: sanitizer: leak: {left['keyids']} KeyIDs and {left['pages']} "
+                     "pages are left of no TD")
+    return found
 
 
 def names(splats: typing.Iterable[Splat]) -> typing.List[str]:
@@ -173,5 +204,9 @@ def merge(first: Verdict, second: Verdict) -> Verdict:
     report = dict(first.report)
     for kind in ("unimplemented", "sanitizer"):
         report[kind] = [*first.report.get(kind, []), *second.report.get(kind, [])]
-    return Verdict(max(first.status, second.status), programs, first.findings + second.findings,
-                   first.outside + second.outside, report)
+    findings = first.findings + second.findings
+    status = max(first.status, second.status)
+    # That of the first says no more than that it was cut short, for a reason that is well known.
+    if status == errors.FAILED and not findings and not any(one.status.bad for one in programs):
+        status = errors.PASSED
+    return Verdict(status, programs, findings, first.outside + second.outside, report)

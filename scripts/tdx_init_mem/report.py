@@ -7,7 +7,7 @@ import re
 import typing
 import xml.etree.ElementTree as xml
 
-from . import errors, judge, ktap, paths, steps
+from . import errors, judge, ktap, paths, sanitizer, steps
 from .results import Program, Status
 
 COLOUR = {Status.PASS: "green", Status.SKIP: "yellow", Status.KNOWN: "yellow",
@@ -50,6 +50,8 @@ def print_end(out: steps.Steps, verdict: judge.Verdict, directory: pathlib.Path)
     """The verdict, with what matters most in the last line."""
     bad = sum(program.status.bad for program in verdict.programs)
     colour = "green" if verdict.status == errors.PASSED else "red"
+    for line in sanitizer.details(verdict.report):
+        out.say(line)
     out.say(out.time_table())
     out.say(f"logs: {paths.shown(directory)}/console.log, ktap.log, run.log")
     cases = sum(len(program.cases) for program in verdict.programs)

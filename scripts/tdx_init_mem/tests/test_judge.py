@@ -21,6 +21,12 @@ def outcome(name: str, **changes: typing.Any) -> boot.Outcome:
     return made
 
 
+def with_left(excused: bool) -> typing.Dict[str, typing.Any]:
+    """A TD was there at the end."""
+    return {**REPORT, "left": {"tds": 1, "keyids": 1, "pages": 7, "suspended": 0, "each": [
+        {"tdr": "0x1000", "hkid": 3, "lifecycle": "BLOCKED", "pages": 7, "excused": excused}]}}
+
+
 def judged(made: boot.Outcome, names: typing.Sequence[str] = (ABI, LOCKDEP),
            emulated: bool = True) -> judge.Verdict:
     return judge.judge(made, names, judge.Kernel("v6.18", "decoupled", emulated=emulated))
@@ -70,6 +76,25 @@ class Status_(unittest.TestCase):
             verdict = judged(outcome("good", report=report))
             self.assertEqual(verdict.status, errors.FAILED)
             self.assertIn("TDH.NEW.LEAF", verdict.findings[-1])
+
+    def test_leak_is_1_unless_a_test_made_it_or_the_guest_was_killed(self) -> None:
+        for excused, ended, status in ((False, True, errors.FAILED), (True, True, errors.PASSED),
+                                       (False, False, errors.FAILED)):
+            verdict = judged(outcome("good", complete=ended, report=with_left(excused)))
+            self.assertEqual(verdict.status, status)
+            named = sum("sanitizer: leak: TD 0x1000" in finding for finding in verdict.outside)
+            self.assertEqual(named, int(ended and not excused))
+
+    def test_one_leak_among_excused_ones_is_1(self) -> None:
+        report = with_left(True)
+        report["left"]["each"] += with_left(False)["left"]["each"]
+        self.assertEqual(judged(outcome("good", report=report)).status, errors.FAILED)
+
+    def test_leftovers_without_a_td_are_1(self) -> None:
+        report = {**REPORT, "left": {"tds": 0, "keyids": 1, "pages": 0, "each": []}}
+        self.assertEqual(judged(outcome("good", report=report)).status, errors.FAILED)
+        report["left"]["keyids"] = 0
+        self.assertEqual(judged(outcome("good", report=report)).status, errors.PASSED)
 
     def test_missing_report_is_3(self) -> None:
         self.assertEqual(judged(outcome("good", report=None)).status, errors.BROKEN)
@@ -147,6 +172,55 @@ class Known(unittest.TestCase):
     def test_is_no_excuse_in_a_tree_of_the_user(self) -> None:
         self.assertEqual(self.status("not ok", released=False), errors.FAILED)
         self.assertEqual(self.status("ok", released=False), errors.PASSED)
+
+
+class KnownTraces(unittest.TestCase):
+    """A known bug that makes the kernel complain, and leaves something behind."""
+
+    NAME, CASE = expectations.BUSY_FATAL, "fatal.punch_while_adding_elsewhere.both_succeed"
+    SPLAT = ("WARNING: CPU: 0 PID: 91 at arch/x86/kvm/vmx/tdx.c:1793 "
+             "tdx_sept_remove_private_spte+0x261/0x720 [kvm_intel]\n"
+             "[    2.000001] ---[ end trace 0000000000000000 ]---")
+    OTHER = "kernel BUG at a.c:1!"
+
+    def judged(self, *splats: str, mark: str = "not ok", left: bool = True,
+               rest: typing.Sequence[str] = (), **report: typing.Any) -> judge.Verdict:
+        code = " # exit=1" if mark == "not ok" else ""
+        made = boot.Outcome(
+            console="\n".join([f"[    1.000000] tdx-init-mem: start {self.NAME}",
+                               *(f"[    2.000000] {splat}" for splat in splats),
+                               f"[    3.000000] tdx-init-mem: done {self.NAME} status=1\n"]),
+            ktap=(f"# tdx-init-mem: start {self.NAME}\n  1..1\n  {mark} 1 {self.CASE}\n"
+                  f"{mark} 1 {self.NAME}{code}\n{'Bail out! x' if splats else ''}\n"),
+            ready=True, complete=True, report={**(with_left(False) if left else REPORT), **report})
+        return judge.judge(made, [self.NAME, *rest], judge.Kernel("v6.18", "base"))
+
+    def test_come_with_the_failure(self) -> None:
+        verdict = self.judged(self.SPLAT)
+        self.assertEqual((verdict.status, verdict.findings), (errors.PASSED, []))
+        self.assertIs(verdict.programs[0].cases[0].status, Status.KNOWN)
+
+    def test_excuse_nothing_else(self) -> None:
+        self.assertEqual(self.judged(self.SPLAT, self.OTHER).status, errors.FAILED)
+        self.assertEqual(self.judged(self.OTHER).status, errors.FAILED)
+        verdict = self.judged(self.SPLAT, sanitizer=[{"rule": "hkid", "text": "y"}])
+        self.assertEqual(verdict.status, errors.FAILED)
+        self.assertEqual(verdict.findings, ["emulator: sanitizer: hkid: y (1 times)"])
+
+    def test_are_news_without_the_failure(self) -> None:
+        verdict = self.judged(self.SPLAT, mark="ok")
+        self.assertEqual(verdict.status, errors.FAILED)
+        self.assertIn("leak", " ".join(verdict.findings))
+
+    def test_let_the_rest_run_and_pass(self) -> None:
+        first = self.judged(self.SPLAT, rest=[ABI])
+        self.assertEqual((first.status, first.findings), (errors.FAILED, []))
+        second = judge.Verdict(errors.PASSED, [Program(ABI, Status.PASS)])
+        self.assertEqual(judge.merge(first, second).status, errors.PASSED)
+        second = judge.Verdict(errors.FAILED, [Program(ABI, Status.FAIL)], ["x"])
+        self.assertEqual(judge.merge(first, second).status, errors.FAILED)
+        second = judge.Verdict(errors.FAILED, [Program(ABI, Status.NOT_RUN)])
+        self.assertEqual(judge.merge(first, second).status, errors.FAILED)
 
 
 class Compare(unittest.TestCase):
