@@ -11,11 +11,12 @@
 #include "module/query.h"
 #include "module/steer.h"
 #include "qemu/tdxq.h"
+#include "qemu/watch.h"
 #include "tdx/tdx_emul_abi.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
-/* Requests read what is there on entry and write what they return, by register. */
+/* Reads its arguments from the registers and writes its results there. 0 or -errno. */
 typedef int (*request_fn)(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS]);
 
 static int arm(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
@@ -35,12 +36,12 @@ static int arm(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 
 	(void)q;
 	if (gpr[VMXR_R11] > TDX_EMUL_MAX_TIMEOUT_MS)
-		return EINVAL;
+		return -EINVAL;
 	rule.timeout_ns = gpr[VMXR_R11] * NS_PER_MS;
 	err = tdxm_arm(m, &rule, &id);
 	if (!err)
 		gpr[VMXR_RBX] = id;
-	return -err;
+	return err;
 }
 
 /* No rule has a number that is wider; UINT32_MAX is none, either. */
@@ -52,13 +53,13 @@ static uint32_t rule_id(uint64_t rbx)
 static int release(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 {
 	(void)q;
-	return -tdxm_release(m, rule_id(gpr[VMXR_RBX]));
+	return tdxm_release(m, rule_id(gpr[VMXR_RBX]));
 }
 
 static int disarm(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 {
 	(void)q;
-	return -tdxm_disarm(m, rule_id(gpr[VMXR_RBX]));
+	return tdxm_disarm(m, rule_id(gpr[VMXR_RBX]));
 }
 
 static int rule_state(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
@@ -68,7 +69,7 @@ static int rule_state(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS]
 
 	(void)q;
 	if (err)
-		return -err;
+		return err;
 	gpr[VMXR_RBX] = state.held;
 	gpr[VMXR_RDX] = state.matches;
 	gpr[VMXR_RSI] = state.hits;
@@ -80,7 +81,7 @@ static int count(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 {
 	(void)q;
 	if (gpr[VMXR_RBX] >> 32)
-		return EINVAL;
+		return -EINVAL;
 	gpr[VMXR_RBX] =
 		tdxm_query_count(m, (unsigned int)gpr[VMXR_RBX], gpr[VMXR_RDX], gpr[VMXR_RSI]);
 	return 0;
@@ -93,10 +94,10 @@ static int td(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 
 	(void)q;
 	if (gpr[VMXR_RBX] >> 32)
-		return EINVAL;
+		return -EINVAL;
 	err = tdxm_query_td(m, (unsigned int)gpr[VMXR_RBX], &info);
 	if (err)
-		return -err;
+		return err;
 	gpr[VMXR_RBX] = info.tdr;
 	gpr[VMXR_RDX] = info.serial;
 	gpr[VMXR_RSI] = info.hkid;
@@ -114,10 +115,10 @@ static int sept(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 
 	(void)q;
 	if (gpr[VMXR_RSI] > 4)
-		return EINVAL;
+		return -EINVAL;
 	err = tdxm_query_sept(m, gpr[VMXR_RBX], gpr[VMXR_RDX], (unsigned int)gpr[VMXR_RSI], &info);
 	if (err)
-		return -err;
+		return err;
 	gpr[VMXR_RBX] = info.level;
 	gpr[VMXR_RDX] = info.state;
 	gpr[VMXR_RSI] = info.hpa;
@@ -131,7 +132,7 @@ static int page(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 
 	(void)q;
 	if (err)
-		return -err;
+		return err;
 	gpr[VMXR_RBX] = info.type;
 	gpr[VMXR_RDX] = info.tdr;
 	gpr[VMXR_RSI] = info.level;
@@ -149,7 +150,7 @@ static int bytes(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 	(void)q;
 	for (size_t i = 0; !err && i < G_N_ELEMENTS(to); i++)
 		gpr[to[i]] = buf[i];
-	return -err;
+	return err;
 }
 
 static int mrtd(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
@@ -163,7 +164,7 @@ static int mrtd(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 	(void)q;
 	for (size_t i = 0; !err && i < G_N_ELEMENTS(to); i++)
 		gpr[to[i]] = digest[i];
-	return -err;
+	return err;
 }
 
 static void add_finding(void *arg, const struct tdxm_finding *finding)
@@ -179,7 +180,7 @@ static int audit(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 	struct tdxm_audit left;
 	uint64_t findings = 0;
 
-	(void)q;
+	tdxq_watch_drain(q);
 	tdxm_audit(m, &left);
 	tdxm_for_each_finding(m, add_finding, &findings);
 	gpr[VMXR_RBX] = left.tds;
@@ -194,7 +195,7 @@ static int latency(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 {
 	(void)q;
 	if (gpr[VMXR_RBX] > TDXM_MAX_LATENCY)
-		return EINVAL;
+		return -EINVAL;
 	gpr[VMXR_RBX] = tdxm_set_latency(m, (unsigned int)gpr[VMXR_RBX]);
 	return 0;
 }
@@ -203,7 +204,7 @@ static int busy_once(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 {
 	(void)q;
 	if (gpr[VMXR_RBX] > 1)
-		return EINVAL;
+		return -EINVAL;
 	tdxm_set_busy_once(m, gpr[VMXR_RBX]);
 	return 0;
 }
@@ -232,5 +233,5 @@ void tdxq_control(struct tdxq *q, uint64_t gpr[VMXR_NR_GPRS])
 	if (number >= G_N_ELEMENTS(requests) || !requests[number])
 		gpr[VMXR_RAX] = EINVAL;
 	else
-		gpr[VMXR_RAX] = m ? (uint64_t)requests[number](q, m, gpr) : ENODEV;
+		gpr[VMXR_RAX] = m ? (uint64_t)-requests[number](q, m, gpr) : ENODEV;
 }

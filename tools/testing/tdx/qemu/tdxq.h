@@ -22,7 +22,7 @@
 enum tdxq_after_kind {
 	TDXQ_AFTER_CPUID,
 	TDXQ_AFTER_CONTROL, /* CPUID was a request, see control.c */
-	TDXQ_AFTER_GP, /* an operand was replaced to raise #GP */
+	TDXQ_AFTER_GP,	    /* an operand was replaced to raise #GP */
 };
 
 /*

@@ -34,7 +34,7 @@ void tdxq_trace_seamcall(void *opaque, const struct tdxm_event *event)
 {
 	const struct tdxm_regs *in = &event->in, *out = &event->out;
 	struct tdxq *q = opaque;
-	char note[48] = "";
+	char call[160], note[48] = "";
 
 	if (!q->trace)
 		return;
@@ -42,15 +42,15 @@ void tdxq_trace_seamcall(void *opaque, const struct tdxm_event *event)
 		g_snprintf(note, sizeof(note), " busy=%s", event->busy);
 	else if (event->injected)
 		g_snprintf(note, sizeof(note), " injected");
-	fprintf(q->trace,
-		"%.6f lp%u %s rcx=%#llx rdx=%#llx r8=%#llx r9=%#llx: %s (%#llx) rcx=%#llx rdx=%#llx "
-		"r8=%#llx %lluns%s\n",
-		seconds(q), event->lp, tdxm_leaf_name(in->rax), (unsigned long long)in->rcx,
-		(unsigned long long)in->rdx, (unsigned long long)in->r8, (unsigned long long)in->r9,
-		tdxm_status_name(out->rax), (unsigned long long)out->rax,
-		(unsigned long long)out->rcx, (unsigned long long)out->rdx,
-		(unsigned long long)out->r8, (unsigned long long)(event->end_ns - event->start_ns),
-		note);
+	g_snprintf(call, sizeof(call), "%s rcx=%#llx rdx=%#llx r8=%#llx r9=%#llx",
+		   tdxm_leaf_name(in->rax), (unsigned long long)in->rcx,
+		   (unsigned long long)in->rdx, (unsigned long long)in->r8,
+		   (unsigned long long)in->r9);
+	fprintf(q->trace, "%.6f lp%u %s: %s (%#llx) rcx=%#llx rdx=%#llx r8=%#llx %lluns%s\n",
+		seconds(q), event->lp, call, tdxm_status_name(out->rax),
+		(unsigned long long)out->rax, (unsigned long long)out->rcx,
+		(unsigned long long)out->rdx, (unsigned long long)out->r8,
+		(unsigned long long)(event->end_ns - event->start_ns), note);
 }
 
 /* The line of one leaf, while the counts pass by in the order of their leaves. */

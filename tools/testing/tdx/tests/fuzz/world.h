@@ -34,7 +34,7 @@
 #define WORLD_MAX_TDS 48
 #define WORLD_MAX_PAGES 384
 /* Of an input, its last letter and the way down apart; three TDs can be built of them. */
-#define WORLD_MAX_CALLS 128
+#define WORLD_MAX_CALLS 64
 /* Each LP may be in the middle of a call, be interrupted there, and make another one. */
 #define WORLD_CONTEXTS (2 * WORLD_NR_LPS)
 
