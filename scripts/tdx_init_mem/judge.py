@@ -133,7 +133,7 @@ def judge_known(programs: typing.Sequence[Program], kernel: Kernel) -> typing.Li
                 if case.status is Status.FAIL:
                     case.status, case.reason = Status.KNOWN, row.fix
                     shown += row.traces
-                elif case.status is Status.PASS and not kernel.patched:
+                elif case.status is Status.PASS and row.sure and not kernel.patched:
                     case.status = Status.FAIL
                     case.reason = "listed as a known bug, and passes: remove its row"
         bad = [case for case in program.cases if case.status.bad]

@@ -3,6 +3,7 @@
 
 import typing
 import unittest
+import unittest.mock
 
 from tdx_init_mem import boot, errors, expectations, job, judge, matrix
 from tdx_init_mem.results import Case, Program, Splat, Status
@@ -199,6 +200,12 @@ class KnownTraces(unittest.TestCase):
         verdict = self.judged(self.SPLAT)
         self.assertEqual((verdict.status, verdict.findings), (errors.PASSED, []))
         self.assertIs(verdict.programs[0].cases[0].status, Status.KNOWN)
+
+    def test_of_what_is_undefined(self) -> None:
+        for sure, status in ((True, errors.FAILED), (False, errors.PASSED)):
+            row = expectations.Known("v6.18", "base", self.NAME, self.CASE, "6.19", (), sure)
+            with unittest.mock.patch.object(expectations, "KNOWN", (row,)):
+                self.assertEqual(self.judged(mark="ok", left=False).status, status)
 
     def test_excuse_nothing_else(self) -> None:
         self.assertEqual(self.judged(self.SPLAT, self.OTHER).status, errors.FAILED)
