@@ -77,6 +77,27 @@ static void note_stray(struct world *w, uint64_t hpa)
 		w->stray[w->nr_strays++] = hpa;
 }
 
+void books_drop(struct world *w, struct book_page *page)
+{
+	/* Keep the order: operands name pages by number. */
+	memmove(page, page + 1, (char *)&w->page[--w->nr_pages] - (char *)page);
+}
+
+/* A page that was a TD's at both sizes left an entry of each; @now covers both. */
+static void drop_other_size(struct world *w, const struct book_page *now)
+{
+	unsigned int i;
+
+	for (i = 0; i < w->nr_pages; i++) {
+		struct book_page *page = &w->page[i];
+
+		if (page != now && page->hpa == now->hpa && page->level <= now->level) {
+			books_drop(w, page);
+			return;
+		}
+	}
+}
+
 static void add_page(struct world *w, struct book_page page)
 {
 	struct book_page *old = books_page(w, page.hpa);
@@ -96,17 +117,12 @@ static void add_page(struct world *w, struct book_page page)
 	/* Of a larger one, the rest still has to be written back. */
 	if (old && old->level <= page.level) {
 		*old = page;
+		drop_other_size(w, old);
 		return;
 	}
 	if (w->nr_pages == WORLD_MAX_PAGES)
 		world_broken("more pages than the books have room for");
 	w->page[w->nr_pages++] = page;
-}
-
-void books_drop(struct world *w, struct book_page *page)
-{
-	/* Keep the order: operands name pages by number. */
-	memmove(page, page + 1, (char *)&w->page[--w->nr_pages] - (char *)page);
 }
 
 static void add_child(struct world *w, uint64_t hpa, enum tdx_page_type type, uint64_t tdr)
