@@ -112,6 +112,9 @@ void tdxm_mishap_forget(struct tdxm_call *call)
 	uint64_t hpa, key = mishap_key(call);
 	unsigned int mishap;
 
+	/* Whatever went wrong with it before: now the caches are written back. */
+	if (call->leaf->number == TDH_PHYMEM_CACHE_WB)
+		call->m->wb_mishaps = 0;
 	/* RECLAIM is never tried again, and that of the TDR has freed the TD. */
 	if (call->leaf->number == TDH_PHYMEM_PAGE_RECLAIM || !may_go_wrong(call, &hpa, &mishap) ||
 	    !td->mishaps)

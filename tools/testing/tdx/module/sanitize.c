@@ -168,19 +168,37 @@ static void measured(struct tdxm_call *call)
 	atomic_store_explicit(&entry->extended, before | chunk, memory_order_relaxed);
 	if (change)
 		call->td->partly_measured += change;
-	if (!before)
-		call->td->measured_last = hpa;
+}
+
+struct partly {
+	uint64_t tdr;
+	uint64_t hpa;
+};
+
+static bool is_partly(void *arg, uint64_t hpa, unsigned int level, struct tdxm_pamt_entry *entry)
+{
+	struct partly *partly = arg;
+
+	(void)level;
+	if (atomic_load(&entry->type) != PT_REG || entry->owner != partly->tdr ||
+	    !in_part(atomic_load(&entry->extended)))
+		return true;
+	partly->hpa = hpa;
+	return false;
 }
 
 static void finalized(struct tdxm_call *call)
 {
 	struct tdxm_td *td = call->td;
+	struct partly partly = { .tdr = td->tdr_hpa, .hpa = TDXM_NO_PAGE };
 
-	if (td->partly_measured && !(td->mishaps & MISHAP_MEASURE))
-		tdxm_sanitizer(call, SAN_PARTLY_MEASURED, td->measured_last,
-			       "%s: TD 0x%llx has %lld pages of which only a part is measured",
-			       call->leaf->name, (unsigned long long)td->tdr_hpa,
-			       (long long)td->partly_measured);
+	if (!td->partly_measured || td->mishaps & MISHAP_MEASURE)
+		return;
+	tdxm_pamt_for_each(call->m, is_partly, &partly);
+	tdxm_sanitizer(call, SAN_PARTLY_MEASURED, partly.hpa,
+		       "%s: TD 0x%llx has %lld pages of which only a part is measured",
+		       call->leaf->name, (unsigned long long)td->tdr_hpa,
+		       (long long)td->partly_measured);
 }
 
 static void key_freed(struct tdxm_call *call)

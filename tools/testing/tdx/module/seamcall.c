@@ -150,6 +150,7 @@ static void account(struct tdxm_call *call, unsigned int lp, uint64_t status)
 	struct tdxm *m = call->m;
 	struct tdxm_event event = {
 		.lp = lp,
+		.leaf = tdxm_leaf_name(number),
 		.in = call->in,
 		.out = call->out,
 		.start_ns = call->start_ns,
@@ -179,8 +180,6 @@ static void account(struct tdxm_call *call, unsigned int lp, uint64_t status)
 static void fail(struct tdxm_call *call)
 {
 	call->injected = true;
-	if (call->td)
-		call->td->injected = true;
 	if (call->leaf->undo)
 		call->leaf->undo(call);
 }

@@ -51,11 +51,12 @@ static enum named named(unsigned int leaf)
 
 static uint64_t owner_of(struct tdxm *m, uint64_t hpa)
 {
-	struct tdxm_pamt_entry *entry = tdxm_pamt_find(m, hpa);
+	struct tdxm_pamt_entry *entry = tdxm_pamt_find_leaf(m, hpa);
+	unsigned int type = entry ? atomic_load(&entry->type) : PT_NDA;
 
-	if (!entry)
+	if (type == PT_NDA || type == PT_RSVD)
 		return 0;
-	return atomic_load(&entry->type) == PT_TDR ? hpa : entry->owner;
+	return type == PT_TDR ? hpa : entry->owner;
 }
 
 static uint64_t tdr_of(const struct tdxm_call *call)
@@ -270,7 +271,7 @@ static enum tdxm_verdict consult(struct tdxm_call *call, enum tdxm_point point, 
 	return STEER_GO_ON;
 }
 
-/* The operand that a leaf asks for first. */
+/* The operand that a leaf asks for first: what a register names, before the TDR behind it. */
 static unsigned int first_operand(const struct tdxm_call *call)
 {
 	static const enum tdxm_resource order[] = { RES_TDVPR, RES_TDR, RES_PAGE };
@@ -279,7 +280,7 @@ static unsigned int first_operand(const struct tdxm_call *call)
 	for (i = 0; i < ARRAY_LEN(order); i++) {
 		const struct tdxm_lock_cell *cell = tdxm_lock_cell(call, order[i]);
 
-		if (cell->mode != LOCK_NONE)
+		if (cell->mode != LOCK_NONE && cell->operand != OP_TDR)
 			return cell->operand;
 	}
 	return OP_RCX;

@@ -26,8 +26,7 @@ struct tdxm_td {
 
 	/* TDR */
 	uint64_t tdr_hpa;
-	uint64_t serial;       /* number of its creation, from 1 */
-	_Atomic bool injected; /* a call on it was made to fail, see steer.h */
+	uint64_t serial; /* number of its creation, from 1 */
 	uint16_t hkid;
 	_Atomic unsigned int lifecycle; /* enum tdx_lifecycle */
 	_Atomic bool fatal; /* MODEL: no guest runs that could die of it, so that tests set it */
@@ -40,7 +39,6 @@ struct tdxm_td {
 	_Atomic uint64_t mishap_key;	 /* the call that it was, ~0 for several */
 	_Atomic int64_t private_pages;	 /* of chldcnt, those of type REG */
 	_Atomic int64_t partly_measured; /* of these, where MR.EXTEND left out a part */
-	uint64_t measured_last;		 /* page that MR.EXTEND was last begun on */
 
 	/* TDCS: locks */
 	struct sharex op_state_lock;

@@ -44,6 +44,7 @@ enum tdxm_lp_state {
 
 /*
  * struct tdxm_event - one completed SEAMCALL
+ * @leaf:	name, never NULL
  * @out:	registers afterwards, the status in RAX
  * @start_ns:	when it began, by now_ns, and
  * @end_ns:	when its locks were gone
@@ -52,6 +53,7 @@ enum tdxm_lp_state {
  */
 struct tdxm_event {
 	unsigned int lp;
+	const char *leaf;
 	struct tdxm_regs in, out;
 	uint64_t start_ns;
 	uint64_t end_ns;

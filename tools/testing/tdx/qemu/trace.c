@@ -42,10 +42,9 @@ void tdxq_trace_seamcall(void *opaque, const struct tdxm_event *event)
 		g_snprintf(note, sizeof(note), " busy=%s", event->busy);
 	else if (event->injected)
 		g_snprintf(note, sizeof(note), " injected");
-	g_snprintf(call, sizeof(call), "%s rcx=%#llx rdx=%#llx r8=%#llx r9=%#llx",
-		   tdxm_leaf_name(in->rax), (unsigned long long)in->rcx,
-		   (unsigned long long)in->rdx, (unsigned long long)in->r8,
-		   (unsigned long long)in->r9);
+	g_snprintf(call, sizeof(call), "%s rcx=%#llx rdx=%#llx r8=%#llx r9=%#llx", event->leaf,
+		   (unsigned long long)in->rcx, (unsigned long long)in->rdx,
+		   (unsigned long long)in->r8, (unsigned long long)in->r9);
 	fprintf(q->trace, "%.6f lp%u %s: %s (%#llx) rcx=%#llx rdx=%#llx r8=%#llx %lluns%s\n",
 		seconds(q), event->lp, call, tdxm_status_name(out->rax),
 		(unsigned long long)out->rax, (unsigned long long)out->rcx,

@@ -56,7 +56,7 @@ static uint64_t nr_pages(const struct tdxm_cmr *ram)
 static void give_up(const char *why)
 {
 	g_atomic_pointer_set(&watch.blind, why);
-	for (unsigned int i = 0; i < watch.q->nr_ram; i++) {
+	for (unsigned int i = 0; watch.q && i < watch.q->nr_ram; i++) {
 		struct mapping *map = &watch.ram[i];
 
 		if (!map->base)
@@ -168,7 +168,9 @@ static bool find_mapping(struct tdxq *q, unsigned int range, uint64_t hpa)
 		map->watched = g_malloc0(nr_pages(ram));
 		g_atomic_pointer_set(&map->base, (uint8_t *)(uintptr_t)(addr - (hpa - ram->base)));
 	} else if (!map->base) {
-		g_atomic_pointer_set(&watch.blind, "QEMU has guest RAM in an unknown place");
+		pthread_mutex_lock(&watch.lock);
+		give_up("QEMU has guest RAM in an unknown place");
+		pthread_mutex_unlock(&watch.lock);
 	}
 	pthread_mutex_unlock(&watch.search_lock);
 	return map->base;

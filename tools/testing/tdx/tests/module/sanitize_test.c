@@ -391,6 +391,8 @@ static void partly_measured_is_found(void)
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MEM_PAGE_REMOVE, 3 * GPA, td.tdr, 0, 0);
 	page = td_add_page(&td, 4 * GPA);
 	extend(&td, 4 * GPA, 15);
+	td_add_page(&td, 5 * GPA);
+	extend(&td, 5 * GPA, 16);
 	td_advance(&td, STAGE_RUNNABLE);
 	KTAP_EXPECT_EQ(last_finding(machine).hpa, page);
 	KTAP_EXPECT(strstr(last_finding(machine).text, " 1 pages"));
@@ -501,16 +503,23 @@ static void injected_failure_of_writeback_is_not_the_kernel_s(void)
 	machine_free(machine);
 }
 
-static void busy_writeback_excuses_the_keyid(void)
+static void busy_writeback_excuses_the_keyid_until_it_succeeds(void)
 {
 	struct machine *machine = machine_new_booted();
-	struct test_td td = td_new(machine, 2, STAGE_KEYED);
+	struct test_td td = td_new(machine, 2, STAGE_KEYED), later;
 
 	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_VPFLUSHDONE, td.tdr, 0, 0, 0);
 	KTAP_EXPECT(sharex_try_exclusive(&machine->m->wbt_lock[0]));
 	EXPECT_CALL(BUSY + OP_WBCACHE, machine, 0, TDH_PHYMEM_CACHE_WB, 0, 0, 0, 0);
 	sharex_unlock_exclusive(&machine->m->wbt_lock[0]);
 	EXPECT_CALL(TDX_WBCACHE_NOT_COMPLETE, machine, 0, TDH_MNG_KEY_FREEID, td.tdr, 0, 0, 0);
+	KTAP_EXPECT_EQ(machine_findings(machine).sanitizer, 0);
+
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_PHYMEM_CACHE_WB, 0, 0, 0, 0);
+	later = td_new(machine, 3, STAGE_KEYED);
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_VPFLUSHDONE, later.tdr, 0, 0, 0);
+	EXPECT_CALL(TDX_WBCACHE_NOT_COMPLETE, machine, 0, TDH_MNG_KEY_FREEID, later.tdr, 0, 0, 0);
+	machine_expect_rule(machine, SAN_KEYID_FREED_EARLY, 1);
 	machine_free(machine);
 }
 
@@ -675,7 +684,8 @@ static const struct ktap_case cases[] = {
 	  injected_failure_of_the_build_excuses_nothing },
 	{ "sanitize.injected_failure_of_writeback_is_not_the_kernel_s",
 	  injected_failure_of_writeback_is_not_the_kernel_s },
-	{ "sanitize.busy_writeback_excuses_the_keyid", busy_writeback_excuses_the_keyid },
+	{ "sanitize.busy_writeback_excuses_the_keyid_until_it_succeeds",
+	  busy_writeback_excuses_the_keyid_until_it_succeeds },
 	{ "sanitize.page_that_stays_after_busy_is_only_a_leak",
 	  page_that_stays_after_busy_is_only_a_leak },
 	{ "sanitize.busy_extend_excuses_what_is_not_measured",

@@ -382,6 +382,20 @@ static void each_leaf_is_busy_once(void)
 	machine_free(scene.machine);
 }
 
+/* The page that is named comes before the TDR that is found through it. */
+static void reclaim_is_busy_with_its_page(void)
+{
+	struct machine *machine = machine_new_booted();
+	struct test_td td = td_new(machine, 2, STAGE_SEPT);
+
+	td_release_key(&td);
+	tdxm_set_busy_once(machine->m, true);
+	EXPECT_CALL(TDX_OPERAND_BUSY + OP_RCX, machine, 0, TDH_PHYMEM_PAGE_RECLAIM, td.sept[2], 0,
+		    0, 0);
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_PHYMEM_PAGE_RECLAIM, td.sept[2], 0, 0, 0);
+	machine_free(machine);
+}
+
 /* What a call leaves behind when the machine is switched off in the middle. */
 static void held_call_dies_with_the_module(void)
 {
@@ -451,6 +465,7 @@ static const struct ktap_case cases[] = {
 	{ "steer.bad_rules_refused", bad_rules_refused },
 	{ "steer.slots_run_out_and_come_back", slots_run_out_and_come_back },
 	{ "steer.each_leaf_is_busy_once", each_leaf_is_busy_once },
+	{ "steer.reclaim_is_busy_with_its_page", reclaim_is_busy_with_its_page },
 	{ "steer.held_call_dies_with_the_module", held_call_dies_with_the_module },
 	{ "steer.rules_come_and_go_under_calls", rules_come_and_go_under_calls },
 };

@@ -2,7 +2,7 @@
 /*
  * Control channel of the emulated TDX host, between a test in user space and
  * the QEMU plugin: CPUID with EAX = TDX_EMUL_LEAF_CONTROL, the request in ECX
- * and its arguments in RBX, RDX, RSI, RDI, R8 .. R12.  RAX returns 0 or an errno value,
+ * and its arguments in RBX, RDX, RSI, RDI, R8 .. R11.  RAX returns 0 or an errno value,
  * the other registers the answer; a register that is not named keeps what it had.
  * Registers only: a request cannot name memory to be written.
  *
@@ -31,7 +31,6 @@
  *
  * Errors: EINVAL  unknown request, or an argument out of range
  *	   ENOENT  no such rule, TD or page
- *	   EAGAIN  the model was busy with that TD: ask again
  *	   ENOSPC  all TDX_EMUL_MAX_RULES are in use
  *	   ENODEV  the kernel has not brought the module up
  */
@@ -43,7 +42,8 @@
  * (TDX_EMUL_FAIL), R10 = how many calls from there on (0: all), R11 = timeout
  * in ms of one hold (1 .. TDX_EMUL_MAX_TIMEOUT_MS).  Returns RBX = rule.
  *
- * A failed call has changed nothing.  A call that fails by itself neither is
+ * A failed call has changed nothing, but that VP.ENTER, VP.RD and VP.WR associate the
+ * VCPU.  A call that fails by itself neither is
  * failed nor held locked, and does not count as a match of these two.
  */
 #define TDX_EMUL_ARM 1
