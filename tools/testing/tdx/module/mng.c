@@ -155,5 +155,6 @@ uint64_t tdxm_mng_key_freeid_check(struct tdxm_call *call)
 void tdxm_mng_key_freeid_commit(struct tdxm_call *call)
 {
 	kot_of(call)->state = KOT_FREE;
+	tdxm_wb_forget_key(call->m, call->td->hkid);
 	call->td->lifecycle = TD_TEARDOWN;
 }

@@ -222,6 +222,9 @@ uint64_t tdxm_shared_hpa_check(struct tdxm_call *call, uint64_t hpa, uint64_t al
 uint64_t tdxm_shared_read(struct tdxm_call *call, uint64_t hpa, void *buf, size_t len,
 			  enum tdx_operand operand, const char *what);
 
+/* phymem.c: a KeyID is free, so an interrupted write-back is not about it any more */
+void tdxm_wb_forget_key(struct tdxm *m, unsigned int hkid);
+
 /* latency.c */
 void tdxm_latency_init(struct tdxm *m);
 /* Let the modelled time of the call pass, as far as it has not passed already. */

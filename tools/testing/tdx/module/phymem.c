@@ -148,6 +148,27 @@ static void wb_start(struct tdxm *m, struct tdxm_wbt *wbt)
 	}
 }
 
+/*
+ * MODEL: a write-back that was interrupted while its last KeyID got free has
+ * nothing left to do, and cannot be resumed. KOT is held exclusively, by
+ * CACHE.WB shared, so that none is under way.
+ */
+void tdxm_wb_forget_key(struct tdxm *m, unsigned int hkid)
+{
+	unsigned int package, i;
+
+	for (package = 0; package < m->platform.nr_packages; package++) {
+		struct tdxm_wbt *wbt = &m->wbt[package];
+		uint64_t left = 0;
+
+		wbt->flushed[hkid / 64] &= ~BIT_U64(hkid % 64);
+		for (i = 0; i < ARRAY_LEN(wbt->flushed); i++)
+			left |= wbt->flushed[i];
+		if (!left)
+			wbt->next_block = 0;
+	}
+}
+
 static void wb_complete(struct tdxm *m, struct tdxm_wbt *wbt, unsigned int package)
 {
 	unsigned int i;

@@ -248,6 +248,19 @@ static void write_back_covers_what_was_flushed_at_its_start(void)
 }
 
 /* Resumes of a write-back that is interrupted whenever it can be. */
+static void interrupted_write_back_ends_with_its_keyid(void)
+{
+	struct machine *machine = machine_new_booted();
+	struct test_td td = flushed_td(machine, 2);
+
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_PHYMEM_CACHE_WB, 0, 0, 0, 0);
+	machine->lp_state[0][TDXM_LP_INTERRUPTED] = 1;
+	EXPECT_CALL(TDX_INTERRUPTED_RESUMABLE, machine, 0, TDH_PHYMEM_CACHE_WB, 0, 0, 0, 0);
+	EXPECT_CALL(TDX_SUCCESS, machine, 0, TDH_MNG_KEY_FREEID, td.tdr, 0, 0, 0);
+	EXPECT_CALL(TDX_WBCACHE_RESUME_ERROR, machine, 0, TDH_PHYMEM_CACHE_WB, 1, 0, 0, 0);
+	machine_free(machine);
+}
+
 static unsigned int resumes(struct machine *machine)
 {
 	unsigned int calls = 1;
@@ -302,6 +315,8 @@ static const struct ktap_case cases[] = {
 	  write_back_resumes_where_it_was_interrupted },
 	{ "lp_state.write_back_covers_what_was_flushed_at_its_start",
 	  write_back_covers_what_was_flushed_at_its_start },
+	{ "lp_state.interrupted_write_back_ends_with_its_keyid",
+	  interrupted_write_back_ends_with_its_keyid },
 	{ "lp_state.write_back_that_starts_again_forgets_the_former_one",
 	  write_back_that_starts_again_forgets_the_former_one },
 };
