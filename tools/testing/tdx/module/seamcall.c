@@ -170,7 +170,7 @@ static void account(struct tdxm_call *call, unsigned int lp, uint64_t status)
 		return;
 	tdxm_log(m, TDXM_LOG_GUEST_ERROR,
 		 "%s lp %u: %s (0x%016llx) rcx 0x%llx rdx 0x%llx r8 0x%llx r9 0x%llx, no. %llu",
-		 tdxm_leaf_name(number), lp, tdxm_status_name(status), (unsigned long long)status,
+		 event.leaf, lp, tdxm_status_name(status), (unsigned long long)status,
 		 (unsigned long long)call->in.rcx, (unsigned long long)call->in.rdx,
 		 (unsigned long long)call->in.r8, (unsigned long long)call->in.r9,
 		 (unsigned long long)nth);

@@ -79,9 +79,8 @@ static uint64_t tdr_of(const struct tdxm_call *call)
 
 static bool fits(const struct tdxm_rule *rule, enum tdxm_point point, const struct tdxm_call *call)
 {
-	uint64_t gpa = call->in.rcx & ~(uint64_t)TDX_GPA_LEVEL_MASK;
-
 	enum tdxm_point meant = rule->action == TDXM_HOLD_ENTRY ? POINT_ENTRY : POINT_LOCKED;
+	uint64_t gpa = call->in.rcx & ~(uint64_t)TDX_GPA_LEVEL_MASK;
 
 	if (rule->leaf != call->leaf->number || point != meant)
 		return false;
