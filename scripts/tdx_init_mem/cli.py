@@ -3,6 +3,7 @@
 
 import argparse
 import pathlib
+import re
 import signal
 import sys
 import traceback
@@ -112,6 +113,10 @@ def add_run_options(made: Parser) -> None:
     made.add_argument("--emulator", action="append", default=[], metavar="OPTION=VALUE",
                       help="trace=FILE, latency=PERCENT or busy=once of the emulated TDX host; "
                            "repeatable")
+    made.add_argument("--module-param", action="append", default=[], type=parameter,
+                      metavar="MODULE.NAME=VALUE",
+                      help="a parameter of kvm or kvm_intel, e.g. kvm.gmem_huge_folios=1 with the "
+                           "patches of virt/kvm/patches/; repeatable")
     made.add_argument("--no-emulator", action="store_true",
                       help="boot without the emulated TDX host, where every test skips")
 
@@ -120,6 +125,12 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return int(text)
+
+
+def parameter(text: str) -> str:
+    if not re.fullmatch(r"(?:kvm|kvm_intel)\.[a-z0-9_]+=[A-Za-z0-9_,.-]+", text):
+        raise argparse.ArgumentTypeError(f"{text} is not a parameter like kvm.NAME=VALUE")
+    return text
 
 
 def job_of(options: argparse.Namespace) -> job.Job:
@@ -131,7 +142,8 @@ def job_of(options: argparse.Namespace) -> job.Job:
         seed=getattr(options, "seed", 1), qemu=options.qemu,
         keep_going=getattr(options, "keep_going", False),
         emulated=not getattr(options, "no_emulator", False),
-        emulator=tuple(getattr(options, "emulator", ())))
+        emulator=tuple(getattr(options, "emulator", ())),
+        parameters=tuple(getattr(options, "module_param", ())))
 
 
 def line_of(options: argparse.Namespace) -> str:
@@ -172,7 +184,8 @@ def do_matrix(out: steps.Steps, options: argparse.Namespace) -> int:
     return matrix.run(out, matrix.jobs(
         options.kernel or list(lines.DEFAULT_LINES), options.variant or list(lines.VARIANTS),
         tests=tuple(options.test), smp=options.smp, timeout=options.timeout, seed=options.seed,
-        qemu=options.qemu, emulated=not options.no_emulator, keep_going=True), options.json)
+        qemu=options.qemu, emulated=not options.no_emulator, keep_going=True,
+        parameters=tuple(options.module_param)), options.json)
 
 
 def do_selftests(out: steps.Steps, options: argparse.Namespace) -> int:

@@ -64,10 +64,9 @@ set_sysctl sysrq 1
 
 mark boot
 for module in $modules; do
-	case $module in
-	kvm-intel.ko) options=tdx=1 ;;
-	*) options= ;;
-	esac
+	name=${module%.ko}
+	eval "options=\${options_$(echo "$name" | tr - _):-}"
+	# shellcheck disable=SC2154 # options is assigned by eval
 	insmod "/modules/$module" $options || mark "insmod $module failed"
 done
 # Where the modules lie: the host names the addresses that the emulator reports.

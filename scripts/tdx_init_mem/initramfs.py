@@ -70,7 +70,8 @@ class Cpio:
 
 
 def pack(out: steps.Steps, target: pathlib.Path, obj: pathlib.Path,
-         orders: typing.Sequence[Order], settings: typing.Mapping[str, str]) -> None:
+         orders: typing.Sequence[Order], settings: typing.Mapping[str, str],
+         parameters: typing.Sequence[str] = ()) -> None:
     busybox = find_busybox()
     modules = module_order(obj)
     with paths.into_place(target) as temporary, open(temporary, "wb") as file:
@@ -83,7 +84,7 @@ def pack(out: steps.Steps, target: pathlib.Path, obj: pathlib.Path,
         cpio.file("bin/busybox", busybox.read_bytes())
         cpio.link("bin/sh", "busybox")
         cpio.file("init", (paths.HERE / "guest-init.sh").read_bytes())
-        cpio.file("run.conf", run_conf(modules, orders, settings).encode(), 0o644)
+        cpio.file("run.conf", run_conf(modules, orders, settings, parameters).encode(), 0o644)
         for module in modules:
             cpio.file(f"modules/{module.name}", module.read_bytes(), 0o644)
         for order in orders:
@@ -94,10 +95,12 @@ def pack(out: steps.Steps, target: pathlib.Path, obj: pathlib.Path,
 
 
 def run_conf(modules: typing.Sequence[pathlib.Path], orders: typing.Sequence[Order],
-             settings: typing.Mapping[str, str]) -> str:
+             settings: typing.Mapping[str, str], parameters: typing.Sequence[str] = ()) -> str:
     """Read by the guest's shell: the environment of the tests, the modules, the tests in order."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
     lines.append(f"modules={shlex.quote(' '.join(module.name for module in modules))}")
+    lines += [f"options_{module}={shlex.quote(' '.join(options))}"
+              for module, options in module_options(parameters).items()]
     lines.append(f"plan={len(orders)}")
     lines.append("run_tests() {")
     lines.append("\t:")
@@ -105,6 +108,15 @@ def run_conf(modules: typing.Sequence[pathlib.Path], orders: typing.Sequence[Ord
         lines.append(f"\trun_one {order.program.name} {order.timeout} {shlex.quote(order.cases)}")
     lines.append("}")
     return "\n".join(lines) + "\n"
+
+
+def module_options(parameters: typing.Sequence[str]) -> typing.Dict[str, typing.List[str]]:
+    """What insmod gets, by module. Parameters are MODULE.NAME=VALUE."""
+    options: typing.Dict[str, typing.List[str]] = {"kvm_intel": ["tdx=1"]}
+    for parameter in parameters:
+        module, _, option = parameter.partition(".")
+        options.setdefault(module, []).append(option)
+    return options
 
 
 def find_busybox() -> pathlib.Path:

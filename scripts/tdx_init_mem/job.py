@@ -40,6 +40,8 @@ class Job:
     keep_going: bool = False
     emulated: bool = True
     emulator: typing.Tuple[str, ...] = ()
+    # Of the guest's modules, as MODULE.NAME=VALUE.
+    parameters: typing.Tuple[str, ...] = ()
 
     @property
     def base_name(self) -> str:
@@ -84,7 +86,7 @@ def headline(job: Job) -> str:
     host = f"emulated, model {model_version()}" if job.emulated else "no TDX host"
     return (f"tdx_init_mem: {host}, kernel {kernel_version(job)}, variant {job.variant}"
             f"{f' + {len(job.applied)} applied' if job.applied else ''}, series {patches.hash}, "
-            f"seed {job.seed}")
+            f"{''.join(f'{parameter}, ' for parameter in job.parameters)}seed {job.seed}")
 
 
 def run_directory(job: Job) -> pathlib.Path:
@@ -174,7 +176,7 @@ def boot_once(out: steps.Steps, job: Job, built: Built, directory: pathlib.Path,
     image = paths.BUILD / "initramfs" / f"{job.name}.cpio"
     by_name = {path.name: path for path in built.programs}
     orders = [initramfs.Order(by_name[name], job.timeout, case) for name, case in chosen]
-    initramfs.pack(out, image, built.obj, orders, settings(job))
+    initramfs.pack(out, image, built.obj, orders, settings(job), job.parameters)
     machine = boot.Machine(built.machine, built.kernel, image, directory, job.smp,
                            paths.PLUGIN if job.emulated else None, job.emulator)
     outcome = boot.boot(out, machine, watchdog.Watchdog())

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Options, selection, exit statuses that need no build; and the machine as data."""
 
+import argparse
 import contextlib
 import io
 import json
@@ -141,6 +142,16 @@ class Image(unittest.TestCase):
         text = initramfs.run_conf([], [order], {"A": "b c"})
         self.assertIn("run_one tdx_init_mem_abi_test 9 'a*; reboot'", text)
         self.assertIn("export A='b c'", text)
+
+    def test_modules_get_their_parameters(self) -> None:
+        text = initramfs.run_conf([], [], {}, ["kvm.gmem_huge_folios=1", "kvm_intel.a=b"])
+        self.assertIn("options_kvm=gmem_huge_folios=1\n", text)
+        self.assertIn("options_kvm_intel='tdx=1 a=b'\n", text)
+
+    def test_parameters_are_of_the_modules_that_there_are(self) -> None:
+        for bad in ("gmem_huge_folios=1", "ext4.a=b", "kvm.a", "kvm.a=b c", "kvm.a=$(reboot)"):
+            with self.assertRaises(argparse.ArgumentTypeError, msg=bad):
+                cli.parameter(bad)
 
 
 class Files(unittest.TestCase):
