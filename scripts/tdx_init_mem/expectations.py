@@ -66,8 +66,7 @@ WRAPS = "refused.nr_pages_wraps_in_bytes.region_untouched"
 
 BUSY, BUSY_FATAL = "tdx_init_mem_busy_test", "tdx_init_mem_busy_fatal_test"
 # Kernels on which the SEAMCALLs of two ioctls may meet in the TDX module.
-RACING = (("v6.16", "base"), ("v6.17", "base"), ("v6.18", "base"), ("v6.18", "decoupled"))
-RACING_BASE = RACING[:3]
+RACING = tuple((line, "base") for line in ("v6.16", "v6.17", "v6.18"))
 RACING_STILL = (*((line, "base") for line in ("v6.19", "v7.0", "v7.1", "v7.2", "v7.3")),
                 ("v7.3", "shared-lock"))
 ALL_LOCKS = ("6.19, 15945e9ec195: what builds a TD takes all locks of the VM; until then "
@@ -110,14 +109,14 @@ KNOWN: typing.Tuple[Known, ...] = (
         ("busy.finalize_while_reading_cpuid.*", ALL_LOCKS + "-EBUSY of FINALIZE_VM"),
         ("busy.read_cpuid_while_adding.*", ALL_LOCKS + "-EIO of GET_CPUID"),
         ("cpuid.read_while_adding_is_complete", ALL_LOCKS + "a leaf less from GET_CPUID"))),
-    *(Known(*kernel, BUSY, "busy.add_while_reading_cpuid.*", ADD) for kernel in RACING_BASE),
+    *(Known(*kernel, BUSY, "busy.add_while_reading_cpuid.*", ADD) for kernel in RACING),
     *(Known(*kernel, BUSY_FATAL, case, fix, traces) for kernel in RACING for case, fix, traces in (
         ("fatal.init_vcpu_while_adding.*", ALL_LOCKS + "the end of the VM", BUGGED),
         ("fatal.punch_while_init_vcpu.*", MMU_LOCK, NOT_REMOVED))),
     *(Known(*kernel, BUSY_FATAL, "fatal.punch_while_adding_elsewhere.*", ADD_MMU_LOCK, NOT_REMOVED)
-      for kernel in RACING_BASE),
-    *(Known(*kernel, BUSY_FATAL, case, fix, NOT_REMOVED if kernel in RACING_BASE else FREED)
-      for kernel in (*RACING_BASE, *RACING_STILL) for case, fix in (
+      for kernel in RACING),
+    *(Known(*kernel, BUSY_FATAL, case, fix, NOT_REMOVED if kernel in RACING else FREED)
+      for kernel in (*RACING, *RACING_STILL) for case, fix in (
           ("fatal.punch_while_measuring_elsewhere.*", MEASURE),
           ("fatal.punch_while_finalizing.*", FINALIZE))),
     *(Known(*kernel, BUSY_FATAL, "audit.host_is_as_before", "what a dead VM left behind")
