@@ -62,9 +62,12 @@ def build(out: steps.Steps, composed: compose.Composed, seed: typing.Optional[st
     return obj
 
 
+def assignments() -> typing.List[str]:
+    return [f"{name}={value}" for name, value in REPRODUCIBLE.items()]
+
+
 def make_targets(out: steps.Steps, tree: pathlib.Path, obj: pathlib.Path) -> None:
-    assignments = [f"{name}={value}" for name, value in REPRODUCIBLE.items()]
-    make(out, tree, f"O={obj}", *compilers(), *assignments, *TARGETS,
+    make(out, tree, f"O={obj}", *compilers(), *assignments(), *TARGETS,
          failure=f"the kernel {tree.name} does not build")
 
 

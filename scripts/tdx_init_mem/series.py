@@ -36,10 +36,14 @@ class Series:
         return {path for patch in self.patches for path in touched_paths(read(patch))}
 
 
+def of_directory(line: str, directory: str) -> typing.List[pathlib.Path]:
+    return sorted((paths.ROOT / directory / line).glob("*.patch"))
+
+
 def of_variant(line: str, variant: str, applied: typing.Sequence[pathlib.Path]) -> Series:
     patches: typing.List[pathlib.Path] = []
     for directory in lines.VARIANTS[variant]:
-        found = sorted((paths.ROOT / directory / line).glob("*.patch"))
+        found = of_directory(line, directory)
         if not found:
             raise errors.NotBuilt(f"variant {variant} has no patches for {line}: "
                                   f"{directory}/{line}/ is empty; try --variant base")
@@ -48,8 +52,7 @@ def of_variant(line: str, variant: str, applied: typing.Sequence[pathlib.Path]) 
 
 
 def has_patches(line: str, variant: str) -> bool:
-    return all(any((paths.ROOT / directory / line).glob("*.patch"))
-               for directory in lines.VARIANTS[variant])
+    return all(of_directory(line, directory) for directory in lines.VARIANTS[variant])
 
 
 def read(patch: pathlib.Path) -> bytes:

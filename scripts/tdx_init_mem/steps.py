@@ -122,18 +122,38 @@ class Steps:
         user interrupts, the whole process group of the command goes first. @tty commands (sudo)
         stay in our group, or they could not ask for a password.
         """
+        try:
+            status, lines = self._execute(argv, env, cwd, tty, log_output)
+        except OSError as error:
+            raise kind(f"{failure}: {os.fspath(argv[0])}: {error.strerror}") from None
+        if status:
+            raise kind(f"{failure}: {first_error(lines) or f'exit status {status}'}"
+                       f"{f' (log: {paths.shown(self.log_path)})' if self.log_path else ''}")
+        return "".join(lines)
+
+    def attempt(self, argv: typing.Sequence[Argument],
+                env: typing.Optional[typing.Mapping[str, str]] = None,
+                cwd: typing.Optional[pathlib.Path] = None) -> typing.Tuple[int, str]:
+        """Like run(), for a command whose failure is a result: exit status and output."""
+        try:
+            status, lines = self._execute(argv, env, cwd)
+        except OSError as error:
+            raise errors.Broken(f"{os.fspath(argv[0])}: {error.strerror}") from None
+        return status, "".join(lines)
+
+    def _execute(self, argv: typing.Sequence[Argument],
+                 env: typing.Optional[typing.Mapping[str, str]],
+                 cwd: typing.Optional[pathlib.Path], tty: bool = False, log_output: bool = True
+                 ) -> typing.Tuple[int, typing.List[str]]:
         self.command(argv, env)
         if self.dry_run:
-            return ""
-        args = [os.fspath(arg) for arg in argv]
-        try:
-            child = subprocess.Popen(args, stdin=None if tty else subprocess.DEVNULL,
-                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd,
-                                     env={**clean_environment(), **(env or {})},
-                                     start_new_session=not tty, encoding="utf-8",
-                                     errors="replace")
-        except OSError as error:
-            raise kind(f"{failure}: {args[0]}: {error.strerror}") from None
+            return 0, []
+        child = subprocess.Popen([os.fspath(arg) for arg in argv],
+                                 stdin=None if tty else subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd,
+                                 env={**clean_environment(), **(env or {})},
+                                 start_new_session=not tty, encoding="utf-8",
+                                 errors="replace")
         lines = []
         assert child.stdout
         try:
@@ -143,16 +163,12 @@ class Steps:
                     self.log(line.rstrip("\n"))
                 if self.verbose:
                     self.say(line.rstrip("\n"))
-            status = child.wait()
+            return child.wait(), lines
         except BaseException:
             end_process(child, group=not tty)
             raise
         finally:
             child.stdout.close()
-        if status:
-            raise kind(f"{failure}: {first_error(lines) or f'exit status {status}'}"
-                       f"{f' (log: {paths.shown(self.log_path)})' if self.log_path else ''}")
-        return "".join(lines)
 
     def time_table(self) -> str:
         total: typing.Dict[str, float] = {}
