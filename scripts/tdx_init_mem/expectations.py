@@ -46,6 +46,10 @@ class Known:
     sure: bool = True  # else what follows from the bug is undefined, and the case may pass as well
 
 
+def matches(*pairs: typing.Tuple[str, str]) -> bool:
+    return all(fnmatch.fnmatchcase(value, pattern) for value, pattern in pairs)
+
+
 NO_MMAP = "guest_memfd can be mapped since 6.18"
 
 SKIPS: typing.Tuple[Skip, ...] = tuple(
@@ -97,7 +101,7 @@ DROPPED = ("WARNING at arch/x86/kvm/x86.c:* kvm_arch_commit_memory_region",
            "emulator: sanitizer: keyid-freed-with-pages: *",
            "emulator: sanitizer: tdr-with-children: *", "emulator: sanitizer: leak: TD *")
 
-KNOWN: typing.Tuple[Known, ...] = (
+OF_RELEASES: typing.Tuple[Known, ...] = (
     *(Known(line, "base", "tdx_init_mem_memslot_test", case, DROP_GMEM, DROPPED, sure)
       for line in ("v6.16", "v6.17")
       for case, sure in (("change.slot_without_gmem.*", True), ("audit.*", False))),
@@ -126,6 +130,34 @@ KNOWN: typing.Tuple[Known, ...] = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """From this patch of arch/x86/kvm/patches on, a kernel is judged by the rows of @variant.
+
+    Before the first it is judged as the test bed alone. What a later patch cures may be cured.
+    """
+
+    line: str
+    since: str  # the patch's file name, without its number
+    variant: str
+    why: str
+
+
+STAGES: typing.Tuple[Stage, ...] = (
+    Stage("v6.18", "KVM-TDX-Add-a-page-of-the-initial-image-in-the-act-o", "mapped-once",
+          "no second get_pfn under populate any more, but the source is still pinned there"),
+    Stage("v6.18", "KVM-TDX-Decouple-KVM_TDX_INIT_MEM_REGION-from-kvm_gm", "decoupled",
+          "no populate"),
+    Stage("v7.3", "KVM-TDX-Decouple-KVM_TDX_INIT_MEM_REGION-from-kvm_gm", "decoupled",
+          "no populate"),
+)
+
+# What the second half of the 6.18 series cures may be there, or not, in the middle of it.
+KNOWN: typing.Tuple[Known, ...] = (*OF_RELEASES, *(
+    dataclasses.replace(row, line="v6.18", variant="mapped-once", sure=False)
+    for row in OF_RELEASES if matches(("v6.18", row.line), ("base", row.variant))))
+
+
 def skip_reason(line: str, variant: str, program: str, case: str) -> typing.Optional[str]:
     return next((row.why for row in SKIPS
                  if matches((line, row.line), (variant, row.variant), (program, row.program),
@@ -141,10 +173,6 @@ def detection(line: str, variant: str, program: str) -> typing.Optional[Detectio
 def known(line: str, variant: str, program: str) -> typing.List[Known]:
     return [row for row in KNOWN
             if matches((line, row.line), (variant, row.variant), (program, row.program))]
-
-
-def matches(*pairs: typing.Tuple[str, str]) -> bool:
-    return all(fnmatch.fnmatchcase(value, pattern) for value, pattern in pairs)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,7 +90,7 @@ def judge_row(one: job.Job, verdict: judge.Verdict, stop: str
     if stop or verdict.status >= errors.NOT_BUILT:
         why = [line for line in [stop, *verdict.findings] if line]
         return verdict.status, [], [f"{where}: {line}" for line in why]
-    cells = [(program, expectations.compare(one.line, one.variant, program))
+    cells = [(program, expectations.compare(one.line, one.judged_as, program))
              for program in verdict.programs]
     notes = [f"{where} {program.family}: {text}{' as expected' if cell.expected else ''}: {detail}"
              for program, cell in cells
