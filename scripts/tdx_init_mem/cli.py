@@ -10,7 +10,7 @@ import traceback
 import typing
 
 from . import (compose, errors, job, lines, matrix, packages, paths, qemu, report, selftests,
-               series, shell, sources, steps)
+               series, series_build, series_check, shell, sources, steps)
 
 DESCRIPTION = "Run the TDX init-mem tests of KVM on an emulated TDX host."
 EXIT_STATUS = """\
@@ -71,6 +71,21 @@ def parser() -> Parser:
                        metavar="VARIANT")
     add_run_options(table)
     table.add_argument("--json", type=pathlib.Path, metavar="FILE")
+    patches = verb("series", "hold the patches against what a maintainer asks of a series",
+                   do_series)
+    patches.add_argument("--kernel", action="append", choices=series_check.patched_lines(),
+                         metavar="LINE", help="the patches of this line (default: of all that "
+                         "have any); repeatable")
+    patches.add_argument("--all-patches", action="store_true",
+                         help="build, and boot, after each patch, not only after the last")
+    patches.add_argument("--no-boot", action="store_true", help="build only")
+    patches.add_argument("--configuration", action="append", metavar="NAME",
+                         choices=list(series_build.CONFIGURATIONS), help="build in this one of "
+                         f"{', '.join(series_build.CONFIGURATIONS)} only; repeatable")
+    patches.add_argument("--apply", type=pathlib.Path, action="append", default=[],
+                         metavar="PATCH", help="judge this patch on top of the series, not the "
+                         "series; repeatable")
+    patches.add_argument("--json", type=pathlib.Path, metavar="FILE")
     bisect = verb("bisect-run", "run, with the exit status that git bisect wants", do_bisect_run)
     add_kernel_options(bisect)
     add_run_options(bisect)
@@ -186,6 +201,16 @@ def do_matrix(out: steps.Steps, options: argparse.Namespace) -> int:
         tests=tuple(options.test), smp=options.smp, timeout=options.timeout, seed=options.seed,
         qemu=options.qemu, emulated=not options.no_emulator, keep_going=True,
         parameters=tuple(options.module_param)), options.json)
+
+
+def do_series(out: steps.Steps, options: argparse.Namespace) -> int:
+    out.log_to(paths.RUN / "series.log")
+    every = options.all_patches
+    boot = every and not options.no_boot and not options.apply
+    return series_check.run(out, series_check.Request(
+        options.kernel or series_check.patched_lines(), every, boot,
+        tuple(options.apply), options.configuration or tuple(series_build.CONFIGURATIONS)),
+        options.json)
 
 
 def do_selftests(out: steps.Steps, options: argparse.Namespace) -> int:

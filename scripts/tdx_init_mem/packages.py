@@ -13,7 +13,7 @@ NEEDED = (
     "bc", "bison", "busybox-static", "ca-certificates", "ccache", "clang", "clang-format",
     "debian-archive-keyring", "flex", "gcc", "git", "libc6-dev", "libclang-rt-dev", "libelf-dev",
     "libglib2.0-dev", "libssl-dev", "libzydis-dev", "make", "nettle-dev", "perl", "pkg-config",
-    "python3", "python3-docutils", "rsync", "shellcheck", "uuid-dev", "xz-utils",
+    "python3", "python3-docutils", "rsync", "shellcheck", "sparse", "uuid-dev", "xz-utils",
 )
 # pkg-config is a virtual name on newer releases.
 PROVIDED_BY = {"pkg-config": ("pkg-config", "pkgconf")}
