@@ -3,16 +3,21 @@
 #   make run    from a fresh machine to a verdict: both lines, all variants
 #   make test   everything that proves the project itself
 #   make test-lines  every released line from 6.16 on: an hour of kernel builds
+#   make test-series  the suite after each patch of the series: an hour and a half
 #   make lint   style of everything in the repository
 #   make check  unit tests of the models only: seconds, no root, no kernel
 
-.PHONY: run test test-lines lint check clean
+.PHONY: run test test-lines test-series lint check clean
 run:
 	scripts/tdx-init-mem setup
 	scripts/tdx-init-mem matrix
 
 test-lines:
 	scripts/prove lines
+
+test-series:
+	scripts/tdx-init-mem setup
+	scripts/tdx-init-mem series --all-patches
 
 test:
 	scripts/prove
