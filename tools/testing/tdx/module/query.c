@@ -138,6 +138,16 @@ int tdxm_query_bytes(struct tdxm *m, uint64_t tdr, uint64_t gpa, void *buf, unsi
 											  -ENOENT;
 }
 
+int tdxm_query_host_bytes(struct tdxm *m, uint64_t hpa, void *buf, unsigned int len)
+{
+	if (!len || hpa % len || len > TDX_PAGE_SIZE)
+		return -EINVAL;
+	/* Nothing but memory: to read a device may have effects. */
+	if (!tdxm_pamt_find(m, hpa - hpa % TDX_PAGE_SIZE))
+		return -ENOENT;
+	return m->ops.mem_read(m->opaque, hpa, buf, len) ? 0 : -ENOENT;
+}
+
 int tdxm_query_mrtd(struct tdxm *m, uint64_t tdr, uint8_t mrtd[SHA384_DIGEST_SIZE])
 {
 	struct tdxm_td *td;

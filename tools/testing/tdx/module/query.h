@@ -46,6 +46,9 @@ int tdxm_query_sept(struct tdxm *m, uint64_t tdr, uint64_t gpa, unsigned int lev
 int tdxm_query_page(struct tdxm *m, uint64_t hpa, struct tdxm_page_info *info);
 /* @len bytes of one MAPPED page. */
 int tdxm_query_bytes(struct tdxm *m, uint64_t tdr, uint64_t gpa, void *buf, unsigned int len);
+
+/* The same of memory that TDs can have, at @hpa, which is aligned to @len. */
+int tdxm_query_host_bytes(struct tdxm *m, uint64_t hpa, void *buf, unsigned int len);
 /* 48 bytes: the measurement as it is now. */
 int tdxm_query_mrtd(struct tdxm *m, uint64_t tdr, uint8_t mrtd[48]);
 /* Completed calls of a leaf whose status, without details, is @status in the bits of @mask. */

@@ -140,16 +140,28 @@ static int page(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 	return 0;
 }
 
+static const enum vmxr_gpr bytes_to[] = { VMXR_R8,  VMXR_R9,  VMXR_R10, VMXR_R11,
+					  VMXR_R12, VMXR_R13, VMXR_R14, VMXR_R15 };
+
 static int bytes(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
 {
-	static const enum vmxr_gpr to[] = { VMXR_R8,  VMXR_R9,	VMXR_R10, VMXR_R11,
-					    VMXR_R12, VMXR_R13, VMXR_R14, VMXR_R15 };
-	uint64_t buf[G_N_ELEMENTS(to)];
+	uint64_t buf[G_N_ELEMENTS(bytes_to)];
 	int err = tdxm_query_bytes(m, gpr[VMXR_RBX], gpr[VMXR_RDX], buf, sizeof(buf));
 
 	(void)q;
-	for (size_t i = 0; !err && i < G_N_ELEMENTS(to); i++)
-		gpr[to[i]] = buf[i];
+	for (size_t i = 0; !err && i < G_N_ELEMENTS(bytes_to); i++)
+		gpr[bytes_to[i]] = buf[i];
+	return err;
+}
+
+static int host_bytes(struct tdxq *q, struct tdxm *m, uint64_t gpr[VMXR_NR_GPRS])
+{
+	uint64_t buf[G_N_ELEMENTS(bytes_to)];
+	int err = tdxm_query_host_bytes(m, gpr[VMXR_RBX], buf, sizeof(buf));
+
+	(void)q;
+	for (size_t i = 0; !err && i < G_N_ELEMENTS(bytes_to); i++)
+		gpr[bytes_to[i]] = buf[i];
 	return err;
 }
 
@@ -223,6 +235,7 @@ static const request_fn requests[] = {
 	[TDX_EMUL_AUDIT] = audit,
 	[TDX_EMUL_LATENCY] = latency,
 	[TDX_EMUL_BUSY_ONCE] = busy_once,
+	[TDX_EMUL_READ_HOST] = host_bytes,
 };
 
 void tdxq_control(struct tdxq *q, uint64_t gpr[VMXR_NR_GPRS])

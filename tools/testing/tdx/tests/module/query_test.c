@@ -83,6 +83,9 @@ static void bad_questions_refused(void)
 	KTAP_EXPECT_EQ(tdxm_query_page(m, ~0xfffULL, &page), -ENOENT);
 	KTAP_EXPECT_EQ(tdxm_query_bytes(m, td.tdr, GPA, buf, sizeof(buf)), -ENOENT);
 	KTAP_EXPECT_EQ(tdxm_query_bytes(m, td.tdr, 2 * GPA - 8, buf, sizeof(buf)), -EINVAL);
+	KTAP_EXPECT_EQ(tdxm_query_host_bytes(m, td.source + 8, buf, sizeof(buf)), -EINVAL);
+	KTAP_EXPECT_EQ(tdxm_query_host_bytes(m, 1ULL << 50, buf, sizeof(buf)), -ENOENT);
+	KTAP_EXPECT_EQ(tdxm_query_host_bytes(m, ~0x3fULL, buf, sizeof(buf)), -ENOENT);
 	KTAP_EXPECT_EQ(tdxm_query_mrtd(m, td.source, buf), -ENOENT);
 	KTAP_EXPECT_EQ(tdxm_query_mrtd(m, young.tdr, buf), -ENOENT);
 	machine_free(machine);
@@ -120,13 +123,19 @@ static void bytes_of_a_page(void)
 	struct machine *machine = machine_new_booted();
 	struct test_td td = td_new(machine, 2, STAGE_SEPT);
 	uint8_t *source = machine_ram(machine, td.source), buf[64];
+	uint64_t page;
 	unsigned int i;
 
 	for (i = 0; i < TDX_PAGE_SIZE; i++)
 		source[i] = i * 7;
-	td_add_page(&td, GPA);
+	page = td_add_page(&td, GPA);
 	KTAP_EXPECT_EQ(tdxm_query_bytes(machine->m, td.tdr, GPA + 128, buf, sizeof(buf)), 0);
 	KTAP_EXPECT(!memcmp(buf, source + 128, sizeof(buf)));
+	memset(buf, 0, sizeof(buf));
+	KTAP_EXPECT_EQ(tdxm_query_host_bytes(machine->m, page + 192, buf, sizeof(buf)), 0);
+	KTAP_EXPECT(!memcmp(buf, source + 192, sizeof(buf)));
+	KTAP_EXPECT_EQ(tdxm_query_host_bytes(machine->m, td.source, buf, sizeof(buf)), 0);
+	KTAP_EXPECT(!memcmp(buf, source, sizeof(buf)));
 	machine_free(machine);
 }
 

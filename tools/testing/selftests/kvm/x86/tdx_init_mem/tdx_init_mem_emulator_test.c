@@ -307,7 +307,7 @@ FIXTURE_VARIANT(bad)
 #define BAD(_name) FIXTURE_VARIANT_ADD(bad, _name)
 
 BAD(request_0) { { .rcx = 0 }, EINVAL };
-BAD(request_14) { { .rcx = TDX_EMUL_BUSY_ONCE + 1 }, EINVAL };
+BAD(request_15) { { .rcx = TDX_EMUL_READ_HOST + 1 }, EINVAL };
 BAD(request_max) { { .rcx = 0xffffffff }, EINVAL };
 
 /* clang-format off */
@@ -359,6 +359,10 @@ BAD(read_not_mapped) { { .rcx = TDX_EMUL_READ, .rbx = TDR, .rdx = 0 }, ENOENT };
 BAD(read_over_page_end) { { .rcx = TDX_EMUL_READ, .rbx = TDR, .rdx = TD_GPA + 4033 }, EINVAL };
 BAD(read_gpa_shared) { { .rcx = TDX_EMUL_READ, .rbx = TDR, .rdx = VM_TDX_SHARED_BIT }, EINVAL };
 BAD(read_gpa_max) { { .rcx = TDX_EMUL_READ, .rbx = TDR, .rdx = -64ull }, EINVAL };
+
+BAD(read_host_unaligned) { { .rcx = TDX_EMUL_READ_HOST, .rbx = 8 }, EINVAL };
+BAD(read_host_beyond_memory) { { .rcx = TDX_EMUL_READ_HOST, .rbx = BIT_ULL(50) }, ENOENT };
+BAD(read_host_max) { { .rcx = TDX_EMUL_READ_HOST, .rbx = -64ull }, ENOENT };
 
 BAD(mrtd_no_td) { { .rcx = TDX_EMUL_MRTD, .rbx = 0 }, ENOENT };
 BAD(mrtd_unaligned) { { .rcx = TDX_EMUL_MRTD, .rbx = TDR + 1 }, ENOENT };
@@ -520,7 +524,7 @@ TD_TEST_F(look, random_requests_harm_nothing)
 		for (reg = 0; reg < sizeof(regs) / sizeof(u64); reg++)
 			((u64 *)&regs)[reg] = fuzz_value(&self->random, &sept, self->tdr);
 		regs.rax = TDX_EMUL_LEAF_CONTROL;
-		regs.rcx = (td_random(&self->random) >> 32) % (TDX_EMUL_BUSY_ONCE + 3);
+		regs.rcx = (td_random(&self->random) >> 32) % (TDX_EMUL_READ_HOST + 3);
 		tdx_emul_cpuid(&regs);
 		answered += !regs.rax;
 		EXPECT_TRUE(regs.rax == 0 || regs.rax == EINVAL || regs.rax == ENOENT ||

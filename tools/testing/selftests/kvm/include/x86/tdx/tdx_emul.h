@@ -32,6 +32,7 @@
 #define TDX_OPERAND_RDX 2
 
 #define TDX_SEPT_FREE 0
+#define TDX_SEPT_PENDING 2
 #define TDX_SEPT_MAPPED 4
 #define TDX_SEPT_NL_MAPPED 132
 
@@ -144,6 +145,8 @@ int tdx_emul_page(u64 hpa, struct tdx_emul_page *page);
 
 /* TDX_EMUL_READ_SIZE bytes of a mapped page. */
 int tdx_emul_read(u64 tdr, u64 gpa, void *buf);
+/* The same of memory at @hpa, aligned to as much, whoever owns it. */
+int tdx_emul_read_host(u64 hpa, void *buf);
 int tdx_emul_mrtd(u64 tdr, void *mrtd);
 
 struct tdx_emul_audit {

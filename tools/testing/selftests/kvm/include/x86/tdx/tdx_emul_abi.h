@@ -107,5 +107,10 @@
  * RBX = 0: no more.
  */
 #define TDX_EMUL_BUSY_ONCE 13
+/*
+ * RBX = hpa of 64 bytes, aligned, in memory that the module may give to TDs.
+ * Returns the 64 bytes in R8 .. R15, whoever owns the page.
+ */
+#define TDX_EMUL_READ_HOST 14
 
 #endif /* SELFTEST_KVM_TDX_EMUL_ABI_H */

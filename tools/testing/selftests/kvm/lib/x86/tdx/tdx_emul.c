@@ -272,6 +272,16 @@ int tdx_emul_read(u64 tdr, u64 gpa, void *buf)
 	return r;
 }
 
+int tdx_emul_read_host(u64 hpa, void *buf)
+{
+	struct tdx_emul_regs regs = { .rbx = hpa };
+	int r = emul_request(&regs, TDX_EMUL_READ_HOST);
+
+	if (!r)
+		memcpy(buf, &regs.r8, TDX_EMUL_READ_SIZE);
+	return r;
+}
+
 int tdx_emul_mrtd(u64 tdr, void *mrtd)
 {
 	struct tdx_emul_regs regs = { .rbx = tdr };
