@@ -34,6 +34,12 @@
 #define TD_NR_PAGES 16
 #define TD_SIZE (TD_NR_PAGES * (u64)PAGE_SIZE)
 
+/* New in 6.18; older kernels refuse them. */
+#ifndef GUEST_MEMFD_FLAG_MMAP
+#define GUEST_MEMFD_FLAG_MMAP BIT_ULL(0)
+#define GUEST_MEMFD_FLAG_INIT_SHARED BIT_ULL(1)
+#endif
+
 /* Seconds for one case: far above any sane run, below the runner's limit. */
 #define TD_CASE_TIMEOUT 60
 

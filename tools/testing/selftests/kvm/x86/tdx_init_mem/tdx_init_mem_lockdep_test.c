@@ -10,12 +10,6 @@
 
 #define INVALIDATE_LOCK "mapping.invalidate_lock"
 
-/* New in 6.18; older kernels refuse them. */
-#ifndef GUEST_MEMFD_FLAG_MMAP
-#define GUEST_MEMFD_FLAG_MMAP BIT_ULL(0)
-#define GUEST_MEMFD_FLAG_INIT_SHARED BIT_ULL(1)
-#endif
-
 /* The audit itself. */
 FIXTURE(judge) {};
 

@@ -1,0 +1,639 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A guest_memfd with folios of 4 KiB or of 2 MiB, bound to a TD or mapped by
+ * user space: what its pages contain, and where they are.
+ *
+ * Pages are counted in the file, wherever they are bound.  A page is filled with
+ * one word, which tells it from every other page and from what it was before.
+ */
+#ifndef TDX_INIT_MEM_GMEM_H
+#define TDX_INIT_MEM_GMEM_H
+
+#include "tdx_init_mem.h"
+#include "tdx/tdx_emul.h"
+
+#define FOLIO_PAGES 512u
+#define FOLIO_SIZE (FOLIO_PAGES * (u64)PAGE_SIZE)
+
+/* 2 MiB aligned, and behind the slot that every TD of the tests has. */
+#define GMEM_GPA (2 * TD_GPA)
+#define GMEM_SLOT (TD_SLOT + 1)
+
+/* What nobody is ever to see: it was written before the file was made. */
+#define GMEM_DIRT 0xd1e7d1e7d1e7d1e7ull
+
+/* Sampled when a guest_memfd is made. */
+#define GMEM_HUGE_PARAM "/sys/module/kvm/parameters/gmem_huge_folios"
+
+struct gmem {
+	struct kvm_vm *vm;
+	int fd;
+	unsigned int nr_pages;
+	bool sparse;  /* a TD gets a few of the pages only, see gmem_is_used() */
+	u64 gpa;      /* of page 0, bound or not */
+	u64 *source;  /* the file as it is to be */
+	void *shared; /* behind the shared half of the slots */
+	void *mem;    /* the file as user space has it, if mapped */
+};
+
+/* Files of one value, in sysfs and debugfs. */
+static inline void knob_read(const char *path, char *value, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, value, size - 1);
+
+	TEST_ASSERT(len >= 0, "read(%s): errno %d", path, errno);
+	close(fd);
+	value[len] = '\0';
+	value[strcspn(value, "\n")] = '\0';
+}
+
+static inline void knob_write(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	TEST_ASSERT(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value),
+		    "write(%s, %s): errno %d", path, value, errno);
+	close(fd);
+}
+
+/* Why a guest_memfd has no folios of that size here, or NULL. */
+static inline const char *gmem_lacks(bool huge)
+{
+	return huge && access(GMEM_HUGE_PARAM, W_OK) ?
+		       "this kernel has no parameter kvm.gmem_huge_folios" :
+		       NULL;
+}
+
+/* The parameter is another one for as long as the call lasts, whatever becomes of the test. */
+static inline int __gmem_make(struct kvm_vm *vm, u64 size, u64 flags, bool huge)
+{
+	char former[8];
+	int fd;
+
+	if (access(GMEM_HUGE_PARAM, W_OK))
+		return __vm_create_guest_memfd(vm, size, flags);
+
+	knob_read(GMEM_HUGE_PARAM, former, sizeof(former));
+	knob_write(GMEM_HUGE_PARAM, huge ? "Y" : "N");
+	fd = __vm_create_guest_memfd(vm, size, flags);
+	knob_write(GMEM_HUGE_PARAM, former);
+	return fd;
+}
+
+/* Address space with a 2 MiB boundary where @gpa has one. */
+static inline void *gmem_reserve(u64 size, u64 gpa)
+{
+	uintptr_t start = (uintptr_t)tdx_mmap(size + 2 * FOLIO_SIZE,
+					      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+
+	start = (start + FOLIO_SIZE - 1) & ~(FOLIO_SIZE - 1);
+	return (void *)(start + (gpa & (FOLIO_SIZE - 1)));
+}
+
+static inline u64 gmem_size(const struct gmem *g)
+{
+	return g->nr_pages * (u64)PAGE_SIZE;
+}
+
+static inline u64 gmem_gpa(const struct gmem *g, unsigned int page)
+{
+	return g->gpa + page * (u64)PAGE_SIZE;
+}
+
+static inline u64 gmem_word(unsigned int page, unsigned int generation)
+{
+	return 0x5eed000000000000ull | (u64)generation << 32 | (page + 1);
+}
+
+/*
+ * A folio is one whether all of its pages are used or a few, of which TDs are
+ * made sooner: those around each multiple of 32.  Ranges of pages begin and end
+ * there, so that they have neighbours on both sides.
+ */
+#define GMEM_SPARSE 32
+
+static inline bool gmem_is_used(const struct gmem *g, unsigned int page)
+{
+	return !g->sparse || (page + 1) % GMEM_SPARSE < 3;
+}
+
+/* The next run of used pages in [*first, end), empty if there is none. */
+static inline unsigned int gmem_run(const struct gmem *g, unsigned int *first, unsigned int end)
+{
+	unsigned int page;
+
+	while (*first < end && !gmem_is_used(g, *first))
+		++*first;
+	for (page = *first; page < end && gmem_is_used(g, page); page++)
+		;
+	return page - *first;
+}
+
+/* The source of pages [first, first + nr). */
+static inline void gmem_fill(struct gmem *g, unsigned int first, unsigned int nr,
+			     unsigned int generation)
+{
+	const size_t words = PAGE_SIZE / sizeof(u64);
+	unsigned int page;
+	size_t i;
+
+	for (page = first; page < first + nr; page++) {
+		for (i = 0; i < words; i++)
+			g->source[page * words + i] = gmem_word(page, generation);
+	}
+}
+
+static inline void *gmem_source(const struct gmem *g, unsigned int page)
+{
+	return (void *)g->source + page * (u64)PAGE_SIZE;
+}
+
+/* A file, bound nowhere yet; filled with generation 1.  Page 0 belongs at @gpa. */
+static inline void gmem_create(struct gmem *g, struct kvm_vm *vm, unsigned int nr_pages, bool huge,
+			       u64 flags, u64 gpa)
+{
+	*g = (struct gmem) { .vm = vm, .nr_pages = nr_pages, .gpa = gpa };
+	g->fd = __gmem_make(vm, gmem_size(g), flags, huge);
+	TEST_ASSERT(g->fd >= 0, "KVM_CREATE_GUEST_MEMFD: errno %d", errno);
+	g->source = td_mmap(gmem_size(g));
+	g->shared = gmem_reserve(gmem_size(g), gpa);
+	gmem_fill(g, 0, nr_pages, 1);
+}
+
+/* Binds pages [first, first + nr) where they belong. */
+static inline int gmem_bind(struct gmem *g, u32 slot, unsigned int first, unsigned int nr)
+{
+	u64 offset = first * (u64)PAGE_SIZE, size = nr * (u64)PAGE_SIZE;
+
+	if (__vm_set_user_memory_region2(g->vm, slot, KVM_MEM_GUEST_MEMFD, g->gpa + offset, size,
+					 g->shared + offset, g->fd, offset))
+		return -errno;
+
+	if (is_tdx_vm(g->vm))
+		vm_mem_set_private(g->vm, g->gpa + offset, size);
+	return 0;
+}
+
+/* The VM is gone, or does not mind. */
+static inline void gmem_free(struct gmem *g)
+{
+	if (g->mem)
+		munmap(g->mem, gmem_size(g));
+	munmap(g->source, gmem_size(g));
+	munmap(g->shared, gmem_size(g));
+	close(g->fd);
+}
+
+static inline int gmem_punch(const struct gmem *g, unsigned int page, unsigned int nr)
+{
+	int r = fallocate(g->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, page * (u64)PAGE_SIZE,
+			  nr * (u64)PAGE_SIZE);
+
+	return r ? -errno : 0;
+}
+
+static inline int gmem_allocate(const struct gmem *g, unsigned int page, unsigned int nr)
+{
+	int r = fallocate(g->fd, FALLOC_FL_KEEP_SIZE, page * (u64)PAGE_SIZE, nr * (u64)PAGE_SIZE);
+
+	return r ? -errno : 0;
+}
+
+/* KVM_TDX_INIT_MEM_REGION from the source; used pages of one slot. */
+static inline int gmem_add_flags(const struct gmem *g, struct kvm_vcpu *vcpu, unsigned int page,
+				 unsigned int nr, u32 flags)
+{
+	unsigned int end = page + nr, run;
+
+	for (; (run = gmem_run(g, &page, end)); page += run) {
+		struct kvm_tdx_init_mem_region region = {
+			.source_addr = (uintptr_t)gmem_source(g, page),
+			.gpa = gmem_gpa(g, page),
+			.nr_pages = run,
+		};
+
+		if (__vm_tdx_init_mem_region(vcpu, &region, flags))
+			return -errno;
+	}
+
+	return 0;
+}
+
+static inline int gmem_add(const struct gmem *g, struct kvm_vcpu *vcpu, unsigned int page,
+			   unsigned int nr)
+{
+	return gmem_add_flags(g, vcpu, page, nr, 0);
+}
+
+static inline int gmem_fault_run(const struct gmem *g, struct kvm_vcpu *vcpu, unsigned int page,
+				 unsigned int nr)
+{
+	struct kvm_pre_fault_memory range = {
+		.gpa = gmem_gpa(g, page),
+		.size = nr * (u64)PAGE_SIZE,
+	};
+	int r;
+
+	do {
+		r = __vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range) ? -errno : 0;
+	} while (range.size && (!r || r == -EINTR || r == -EAGAIN));
+
+	return r;
+}
+
+/* KVM_PRE_FAULT_MEMORY: used pages are mapped as by a fault of the guest. */
+static inline int gmem_fault(const struct gmem *g, struct kvm_vcpu *vcpu, unsigned int page,
+			     unsigned int nr)
+{
+	unsigned int end = page + nr, run;
+	int r = 0;
+
+	for (; !r && (run = gmem_run(g, &page, end)); page += run)
+		r = gmem_fault_run(g, vcpu, page, run);
+
+	return r;
+}
+
+/* How many folios of 2 MiB files have in the whole machine; nobody else has any. */
+static inline unsigned int gmem_nr_huge(void)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	unsigned long kib = 0;
+	char line[128];
+
+	TEST_ASSERT(file, "/proc/meminfo: errno %d", errno);
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "FileHugePages: %lu kB", &kib) == 1)
+			break;
+	}
+	fclose(file);
+	return kib / (FOLIO_SIZE / 1024);
+}
+
+static inline bool gmem_is(const u64 *words, u64 want, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i < size / sizeof(*words); i++) {
+		if (words[i] != want)
+			return false;
+	}
+
+	return true;
+}
+
+/* Which page is not as it should be. */
+#define NO_PAGE (-1)
+
+/* As the TDX module has the pages of a TD: state, contents, place. */
+static inline u64 gmem_hpa(const struct gmem *g, u64 tdr, unsigned int page)
+{
+	struct tdx_emul_sept sept;
+	int r = tdx_emul_sept(tdr, gmem_gpa(g, page), 0, &sept);
+
+	return !r && !sept.level ? sept.hpa : 0;
+}
+
+static inline int gmem_not_in_state(const struct gmem *g, u64 tdr, unsigned int first,
+				    unsigned int nr, unsigned int state)
+{
+	struct tdx_emul_sept sept;
+	unsigned int page;
+
+	for (page = first; page < first + nr; page++) {
+		if (!gmem_is_used(g, page))
+			continue;
+		if (tdx_emul_sept(tdr, gmem_gpa(g, page), 0, &sept) || sept.state != state)
+			return page;
+	}
+
+	return NO_PAGE;
+}
+
+static inline int gmem_not_mapped(const struct gmem *g, u64 tdr, unsigned int first,
+				  unsigned int nr)
+{
+	return gmem_not_in_state(g, tdr, first, nr, TDX_SEPT_MAPPED);
+}
+
+static inline int gmem_not_free(const struct gmem *g, u64 tdr, unsigned int first, unsigned int nr)
+{
+	return gmem_not_in_state(g, tdr, first, nr, TDX_SEPT_FREE);
+}
+
+/* Where to look into a page: all over the pages, if not all over each. */
+static inline unsigned int gmem_sample(unsigned int page)
+{
+	return page * 7 * TDX_EMUL_READ_SIZE % PAGE_SIZE;
+}
+
+/* Pages that are not mapped, or differ from the source. */
+static inline int gmem_not_source(const struct gmem *g, u64 tdr, unsigned int first,
+				  unsigned int nr)
+{
+	u64 words[TDX_EMUL_READ_SIZE / sizeof(u64)];
+	unsigned int page;
+
+	for (page = first; page < first + nr; page++) {
+		u64 want = *(u64 *)gmem_source(g, page);
+
+		if (!gmem_is_used(g, page))
+			continue;
+		if (tdx_emul_read(tdr, gmem_gpa(g, page) + gmem_sample(page), words) ||
+		    !gmem_is(words, want, sizeof(words)))
+			return page;
+	}
+
+	return NO_PAGE;
+}
+
+/* The used pages of a range inside 2 MiB of the file are where one folio has them. */
+static inline bool gmem_is_one_folio(const struct gmem *g, u64 tdr, unsigned int first,
+				     unsigned int nr)
+{
+	unsigned int page;
+	u64 base = 0;
+
+	for (page = first; page < first + nr; page++) {
+		u64 offset = page % FOLIO_PAGES * (u64)PAGE_SIZE, hpa;
+
+		if (!gmem_is_used(g, page))
+			continue;
+		hpa = gmem_hpa(g, tdr, page);
+		if (!base)
+			base = hpa - offset;
+		if (!hpa || base % FOLIO_SIZE || hpa != base + offset)
+			return false;
+	}
+
+	return base;
+}
+
+/* The TD of most tests. */
+struct gmem_td {
+	struct td td;
+	struct gmem g;
+	u64 tdr;
+};
+
+static inline void gmem_td_create(struct gmem_td *t, unsigned int nr_pages, bool huge, u64 gpa)
+{
+	struct tdx_emul_td newest;
+	u64 former;
+
+	/* Thousands of pages: no time for what SEAMCALLs take. */
+	tdx_emul_latency(0, &former);
+	td_create(&t->td);
+	TEST_ASSERT(!tdx_emul_newest_td(&newest), "the emulator does not know the TD");
+	t->tdr = newest.tdr;
+	gmem_create(&t->g, t->td.vm, nr_pages, huge, 0, gpa);
+}
+
+static inline void gmem_td_destroy(struct gmem_td *t)
+{
+	td_destroy(&t->td);
+	gmem_free(&t->g);
+	tdx_emul_reset();
+}
+
+/* The TD is well: it can be finalized, which it can but once. */
+static inline void gmem_td_finalize(struct __test_metadata *_metadata, struct gmem_td *t)
+{
+	int r = __vm_tdx_finalize(t->td.vm);
+
+	EXPECT_EQ(0, r)
+	{
+		TH_LOG("FINALIZE_VM: want success, got %s%s", tdx_errno_name(errno),
+		       vm_tdx_is_dead(t->td.vm) ? ", VM is dead" : "");
+	}
+	EXPECT_FALSE(vm_tdx_is_dead(t->td.vm));
+}
+
+static inline void gmem_expect_source(struct __test_metadata *_metadata, const struct gmem_td *t,
+				      unsigned int first, unsigned int nr)
+{
+	int page = gmem_not_source(&t->g, t->tdr, first, nr);
+
+	EXPECT_EQ(NO_PAGE, page)
+	{
+		TH_LOG("that page of %u+%u %s", first, nr,
+		       gmem_not_mapped(&t->g, t->tdr, page, 1) == NO_PAGE ?
+			       "has not the contents of its source" :
+			       "is not mapped");
+	}
+}
+
+static inline void gmem_expect_free(struct __test_metadata *_metadata, const struct gmem_td *t,
+				    unsigned int first, unsigned int nr)
+{
+	EXPECT_EQ(NO_PAGE, gmem_not_free(&t->g, t->tdr, first, nr))
+	{
+		TH_LOG("that page of %u+%u is still there", first, nr);
+	}
+}
+
+static inline void gmem_expect_nr_huge(struct __test_metadata *_metadata, unsigned int before,
+				       unsigned int want)
+{
+	unsigned int now = gmem_nr_huge();
+
+	EXPECT_EQ(before + want, now)
+	{
+		TH_LOG("folios of 2 MiB: want %u, got %d", want, (int)(now - before));
+	}
+}
+
+/* An ordinary VM whose memory user space has mapped as well. */
+struct gmem_user {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
+	struct gmem g;
+};
+
+/* Why there is no such VM, or NULL. */
+static inline const char *gmem_user_lacks(bool huge)
+{
+	struct kvm_vm *vm;
+	int fd;
+
+	if (gmem_lacks(huge))
+		return gmem_lacks(huge);
+	if (!kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY))
+		return "KVM lacks KVM_PRE_FAULT_MEMORY";
+
+	vm = vm_create_barebones();
+	fd = __vm_create_guest_memfd(vm, PAGE_SIZE,
+				     GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+	kvm_vm_free(vm);
+	if (fd < 0)
+		return "guest_memfd cannot be mapped in this kernel";
+	close(fd);
+	return NULL;
+}
+
+static inline void gmem_map(struct gmem *g)
+{
+	void *at = gmem_reserve(gmem_size(g), 0);
+
+	g->mem = mmap(at, gmem_size(g), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, g->fd, 0);
+	TEST_ASSERT(g->mem == at, "mmap of a guest_memfd: errno %d", errno);
+}
+
+static inline void gmem_user_create(struct gmem_user *u, unsigned int nr_pages, bool huge, u64 gpa)
+{
+	u->vm = vm_create_barebones();
+	u->vcpu = __vm_vcpu_add(u->vm, 0);
+	gmem_create(&u->g, u->vm, nr_pages, huge,
+		    GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED, gpa);
+	gmem_map(&u->g);
+}
+
+static inline void gmem_user_destroy(struct gmem_user *u)
+{
+	kvm_vm_free(u->vm);
+	gmem_free(&u->g);
+}
+
+static inline u64 *gmem_user_page(const struct gmem *g, unsigned int page)
+{
+	return g->mem + page * (u64)PAGE_SIZE;
+}
+
+/* User space writes the source into its mapping. */
+static inline void gmem_user_write(const struct gmem *g, unsigned int first, unsigned int nr)
+{
+	memcpy(gmem_user_page(g, first), gmem_source(g, first), nr * (size_t)PAGE_SIZE);
+}
+
+static inline int gmem_user_not_source(const struct gmem *g, unsigned int first, unsigned int nr)
+{
+	unsigned int page;
+
+	for (page = first; page < first + nr; page++) {
+		if (!gmem_is(gmem_user_page(g, page), *(u64 *)gmem_source(g, page), PAGE_SIZE))
+			return page;
+	}
+
+	return NO_PAGE;
+}
+
+static inline int gmem_user_not_zero(const struct gmem *g, unsigned int first, unsigned int nr)
+{
+	unsigned int page;
+
+	for (page = first; page < first + nr; page++) {
+		if (!gmem_is(gmem_user_page(g, page), 0, PAGE_SIZE))
+			return page;
+	}
+
+	return NO_PAGE;
+}
+
+static inline void gmem_user_expect_source(struct __test_metadata *_metadata, const struct gmem *g,
+					   unsigned int first, unsigned int nr)
+{
+	int page = gmem_user_not_source(g, first, nr);
+
+	EXPECT_EQ(NO_PAGE, page)
+	{
+		TH_LOG("that page of %u+%u lost what was written: it has 0x%lx", first, nr,
+		       page < 0 ? 0 : *gmem_user_page(g, page));
+	}
+}
+
+static inline void gmem_user_expect_zero(struct __test_metadata *_metadata, const struct gmem *g,
+					 unsigned int first, unsigned int nr)
+{
+	int page = gmem_user_not_zero(g, first, nr);
+
+	EXPECT_EQ(NO_PAGE, page)
+	{
+		TH_LOG("that page of %u+%u is not zero: it has 0x%lx", first, nr,
+		       page < 0 ? 0 : *gmem_user_page(g, page));
+	}
+}
+
+#define PAGEMAP_PRESENT BIT_ULL(63)
+#define PAGEMAP_PFN GENMASK_ULL(54, 0)
+
+/* Where a page is that user space has mapped, 0 for one that it has not. */
+static inline u64 gmem_user_hpa(const struct gmem *g, unsigned int page)
+{
+	u64 address = (uintptr_t)gmem_user_page(g, page), entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	TEST_ASSERT(fd >= 0 && pread(fd, &entry, sizeof(entry),
+				     address / PAGE_SIZE * sizeof(entry)) == sizeof(entry),
+		    "/proc/self/pagemap: errno %d", errno);
+	close(fd);
+	return entry & PAGEMAP_PRESENT ? (entry & PAGEMAP_PFN) * PAGE_SIZE : 0;
+}
+
+/*
+ * The first of @nr pages from @hpa on that is not zero, counted from there;
+ * whoever has the memory, mapped or not.
+ */
+static inline int gmem_host_not_zero(u64 hpa, unsigned int nr)
+{
+	u64 words[TDX_EMUL_READ_SIZE / sizeof(u64)];
+	unsigned int page;
+
+	for (page = 0; page < nr; page++) {
+		u64 at = hpa + page * (u64)PAGE_SIZE + gmem_sample(page);
+
+		if (tdx_emul_read_host(at, words) || !gmem_is(words, 0, sizeof(words)))
+			return page;
+	}
+
+	return NO_PAGE;
+}
+
+/*
+ * Leaves written memory to the next one who allocates: pages of pipes, which
+ * are as immovable as those of a guest_memfd, and a guest_memfd if user space
+ * can write to one.
+ */
+#define DIRTY_PIPES 4
+#define DIRTY_PIPE_SIZE 0x100000
+
+static inline void gmem_dirty_by_pipes(void)
+{
+	void *dirt = td_mmap(DIRTY_PIPE_SIZE);
+	int pipes[DIRTY_PIPES][2];
+	unsigned int i;
+	size_t j;
+
+	for (j = 0; j < DIRTY_PIPE_SIZE / sizeof(u64); j++)
+		((u64 *)dirt)[j] = GMEM_DIRT;
+
+	for (i = 0; i < DIRTY_PIPES; i++) {
+		TEST_ASSERT(!pipe2(pipes[i], O_NONBLOCK | O_CLOEXEC), "pipe: errno %d", errno);
+		TEST_ASSERT(fcntl(pipes[i][1], F_SETPIPE_SZ, DIRTY_PIPE_SIZE) == DIRTY_PIPE_SIZE,
+			    "F_SETPIPE_SZ: errno %d", errno);
+		TEST_ASSERT(write(pipes[i][1], dirt, DIRTY_PIPE_SIZE) == DIRTY_PIPE_SIZE,
+			    "write to a pipe: errno %d", errno);
+	}
+	for (i = 0; i < DIRTY_PIPES; i++) {
+		close(pipes[i][0]);
+		close(pipes[i][1]);
+	}
+	munmap(dirt, DIRTY_PIPE_SIZE);
+}
+
+static inline void gmem_dirty(unsigned int nr_pages, bool huge)
+{
+	struct gmem_user u;
+	size_t i;
+
+	gmem_dirty_by_pipes();
+	if (gmem_user_lacks(huge))
+		return;
+
+	gmem_user_create(&u, nr_pages, huge, GMEM_GPA);
+	for (i = 0; i < gmem_size(&u.g) / sizeof(u64); i++)
+		((u64 *)u.g.mem)[i] = GMEM_DIRT;
+	gmem_user_destroy(&u);
+}
+
+#endif /* TDX_INIT_MEM_GMEM_H */
