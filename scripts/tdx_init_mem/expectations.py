@@ -52,9 +52,19 @@ def matches(*pairs: typing.Tuple[str, str]) -> bool:
 
 NO_MMAP = "guest_memfd can be mapped since 6.18"
 
-SKIPS: typing.Tuple[Skip, ...] = tuple(
-    Skip(line, "base", "tdx_init_mem_lockdep_test", "order.*", NO_MMAP)
-    for line in ("v6.16", "v6.17"))
+NO_HUGE = "guest_memfd has folios of 2 MiB by virt/kvm/patches/*/0004 only"
+
+SKIPS: typing.Tuple[Skip, ...] = (
+    *(Skip(line, "base", program, case, NO_MMAP)
+      for line in ("v6.16", "v6.17")
+      for program, case in (("tdx_init_mem_lockdep_test", "order.*"),
+                            ("tdx_init_mem_preparedness_test", "user.*"),
+                            ("tdx_init_mem_preparedness_test", "race.*"))),
+    *(Skip("*", "base", program, case, NO_HUGE)
+      for program, case in (("tdx_init_mem_huge_folio_test", "*"),
+                            ("tdx_init_mem_preparedness_test", "*with_2m_folios.*"),
+                            ("tdx_init_mem_preparedness_test", "reused.*"))),
+)
 
 DETECTIONS: typing.Tuple[Detection, ...] = (
     Detection("v6.18", "shared-lock", "*",
