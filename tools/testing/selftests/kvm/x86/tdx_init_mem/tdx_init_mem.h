@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kvm_util.h"
@@ -326,6 +327,21 @@ static inline void td_populate_start(struct td_populate *populate, struct td *td
 	tdx_task_start(&populate->task, "populate", td_populate_fn, populate);
 }
 
+/* Asleep for so many periods of tdx_task_settle() is more than slow. */
+#define TD_BLOCKED_PERIODS 10
+
+/* tdx_task_settle() where to wait for a grace period is no reason to be called blocked. */
+static inline enum tdx_task_state td_settle_parked(struct tdx_task *task)
+{
+	enum tdx_task_state state = TDX_TASK_BLOCKED;
+	unsigned int i;
+
+	for (i = 0; i < TD_BLOCKED_PERIODS && state == TDX_TASK_BLOCKED; i++)
+		state = tdx_task_settle(task);
+
+	return state;
+}
+
 /* Says in the log where a task stands while populate is parked. */
 static inline void td_report_settled(const struct tdx_task *task, enum tdx_task_state state)
 {
@@ -337,6 +353,35 @@ static inline void td_report_settled(const struct tdx_task *task, enum tdx_task_
 		printf("# while parked: %s is %s in %s\n", task->name,
 		       state == TDX_TASK_BLOCKED ? "blocked" : "busy",
 		       tdx_task_wchan(task, wchan, sizeof(wchan)));
+}
+
+static inline u64 td_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+/*
+ * A number that "tdx-init-mem compare" collects, in thousandths of @unit.  Lines
+ * with one name are several samples of it.
+ */
+static inline void td_metric(const char *area, const char *what, const char *number, u64 milli,
+			     const char *unit)
+{
+	printf("# metric: %s.%s.%s %lu.%03lu %s\n", area, what, number, milli / 1000, milli % 1000,
+	       unit);
+}
+
+/* The same where there is no number, as the operation does not end while it should. */
+static inline void td_metric_blocked(const char *area, const char *what, const char *number,
+				     const struct tdx_task *task)
+{
+	char wchan[64];
+
+	printf("# metric: %s.%s.%s blocked in %s\n", area, what, number,
+	       tdx_task_wchan(task, wchan, sizeof(wchan)));
 }
 
 #endif /* TDX_INIT_MEM_H */
