@@ -9,8 +9,8 @@ import sys
 import traceback
 import typing
 
-from . import (compose, errors, job, lines, matrix, packages, paths, qemu, report, selftests,
-               series, series_build, series_check, shell, sources, steps)
+from . import (compare, compose, errors, job, lines, matrix, packages, paths, qemu, report,
+               selftests, series, series_build, series_check, shell, sources, steps)
 
 DESCRIPTION = "Run the TDX init-mem tests of KVM on an emulated TDX host."
 EXIT_STATUS = """\
@@ -86,6 +86,21 @@ def parser() -> Parser:
                          metavar="PATCH", help="judge this patch on top of the series, not the "
                          "series; repeatable")
     patches.add_argument("--json", type=pathlib.Path, metavar="FILE")
+    measured = verb("compare", "measure base and decoupled in turns, print a table of both",
+                    do_compare)
+    measured.add_argument("--kernel", action="append", metavar="LINE",
+                          choices=[line for line in lines.LINES
+                                   if series.has_patches(line, "decoupled")],
+                          help="only this line (default: all that have the series); repeatable")
+    measured.add_argument("--runs", type=positive, default=compare.DEFAULT_RUNS, metavar="N",
+                          help="boots of each kernel (default: %(default)s)")
+    measured.add_argument("--smp", type=positive, default=2, metavar="N",
+                          help="CPUs of the machine (default: %(default)s)")
+    measured.add_argument("--timeout", type=positive, default=compare.TIMEOUT, metavar="S",
+                          help="seconds for one test program (default: %(default)s)")
+    for kind, text in (("rst", "the tables, for Documentation"), ("json", "every sample")):
+        measured.add_argument(f"--{kind}", type=pathlib.Path, metavar="FILE",
+                              help=f"write {text} to FILE")
     bisect = verb("bisect-run", "run, with the exit status that git bisect wants", do_bisect_run)
     add_kernel_options(bisect)
     add_run_options(bisect)
@@ -211,6 +226,12 @@ def do_series(out: steps.Steps, options: argparse.Namespace) -> int:
         options.kernel or series_check.patched_lines(), every, boot,
         tuple(options.apply), options.configuration or tuple(series_build.CONFIGURATIONS)),
         options.json)
+
+
+def do_compare(out: steps.Steps, options: argparse.Namespace) -> int:
+    return compare.run(out, options.kernel or lines.DEFAULT_LINES, options.runs, options.rst,
+                       options.json, smp=options.smp, timeout=options.timeout,
+                       qemu=options.qemu)
 
 
 def do_selftests(out: steps.Steps, options: argparse.Namespace) -> int:
