@@ -358,6 +358,12 @@ TD_TEST_F(change, while_parked_completes_after_release)
 	ASSERT_TRUE(tdx_park_wait(&s->park));
 
 	tdx_task_start(&s->change, "change", variant->fn, s);
+	if (tdx_host_is_decoupled()) {
+		EXPECT_TRUE(tdx_task_wait(&s->change))
+		{
+			TH_LOG("a slot must not wait for the source page of populate");
+		}
+	}
 	state = tdx_task_settle(&s->change);
 	td_report_settled(&s->change, state);
 
