@@ -237,6 +237,14 @@ TD_TEST_F(order, run_before_finalize_fails)
 	EXPECT_ERRNO(EINVAL, __vcpu_run(self->td.vcpu));
 }
 
+TD_TEST_F(order, pre_fault_before_finalize_fails)
+{
+	struct kvm_pre_fault_memory range = { .gpa = td_gpa(0), .size = PAGE_SIZE };
+
+	EXPECT_ERRNO(EOPNOTSUPP, __vcpu_ioctl(self->td.vcpu, KVM_PRE_FAULT_MEMORY, &range));
+	EXPECT_EQ(TD_PAGE_WAS_EMPTY, td_probe(&self->td, 0));
+}
+
 TD_TEST_F(order, unknown_command_fails)
 {
 	EXPECT_ERRNO(EINVAL, __vm_tdx_vcpu_ioctl(self->td.vcpu, 1000, 0, NULL));
