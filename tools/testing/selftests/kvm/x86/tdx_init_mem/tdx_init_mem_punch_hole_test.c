@@ -5,6 +5,7 @@
  * page can be added again, and the TD can be finalized.
  */
 #include "tdx_init_mem.h"
+#include "tdx/tdx_memcg.h"
 
 /* One thing after the other. */
 FIXTURE(hole)
@@ -71,6 +72,34 @@ TD_TEST_F(hole, twice_ok)
 	EXPECT_EQ(0, td_punch(&self->td, 2, 1));
 	EXPECT_EQ(0, td_punch(&self->td, 2, 1));
 	hole_expect(_metadata, &self->td, 2, 1);
+	td_complete(_metadata, &self->td);
+}
+
+/* A page that somebody forgot to let go of stays charged. */
+#define GIVE_BACK_ROUNDS 32
+
+TD_TEST_F(hole, gives_its_pages_back)
+{
+	unsigned int round, nr_pages = GIVE_BACK_ROUNDS * TD_NR_PAGES;
+	struct tdx_memcg memcg;
+	long before, more;
+
+	if (!tdx_memcg_enter(&memcg))
+		SKIP(return, "no memory cgroup to be had");
+
+	for (round = 0; round <= GIVE_BACK_ROUNDS; round++) {
+		if (round == 1)
+			before = tdx_memcg_pages(&memcg);
+		ASSERT_EQ(0, td_add(&self->td, 0, TD_NR_PAGES));
+		ASSERT_EQ(0, td_punch(&self->td, 0, TD_NR_PAGES));
+	}
+
+	more = tdx_memcg_pages(&memcg) - before;
+	EXPECT_GT(nr_pages / 2, more)
+	{
+		TH_LOG("%u pages were added and punched, %ld more are in use", nr_pages, more);
+	}
+	tdx_memcg_leave(&memcg);
 	td_complete(_metadata, &self->td);
 }
 

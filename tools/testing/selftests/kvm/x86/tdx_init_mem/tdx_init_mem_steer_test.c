@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "tdx_init_mem.h"
+#include "tdx/tdx_memcg.h"
 
 /* A held call keeps its CPU from running anything but interrupts. */
 #define TEST_CPU 0
@@ -682,6 +683,44 @@ TD_TEST_F(mode, failing_until_disarmed_changes_nothing)
 	ASSERT_EQ(0, td_punch(&self->td, 1, 1));
 	EXPECT_EQ(0, tdx_emul_page(sept.hpa, &owner));
 	EXPECT_EQ(TDX_PAGE_NDA, owner.type);
+	td_complete(_metadata, &self->td);
+}
+
+/* A page that has to be looked up once more is let go of once more. */
+#define BUSY_ROUNDS 512
+
+TD_TEST_F(mode, page_added_while_busy_is_given_back)
+{
+	const struct tdx_emul_rule rule = {
+		.action = TDX_EMUL_FAIL,
+		.leaf = TDH_MEM_PAGE_ADD,
+		.tdr = self->tdr,
+		.status = BUSY(RDX),
+		.count = 1,
+	};
+	struct tdx_memcg memcg;
+	unsigned int round;
+	long before, more;
+	u64 id;
+
+	if (!tdx_memcg_enter(&memcg))
+		SKIP(return, "no memory cgroup to be had");
+
+	before = tdx_memcg_pages(&memcg);
+	for (round = 0; round < BUSY_ROUNDS; round++) {
+		ASSERT_EQ(0, tdx_emul_arm(&rule, &id));
+		td_add(&self->td, 0, 1); /* up to 6.18 -EBUSY */
+		EXPECT_TRUE(tdx_emul_wait_hits(id, 1));
+		ASSERT_EQ(0, tdx_emul_disarm(id));
+		ASSERT_EQ(0, td_punch(&self->td, 0, 1));
+	}
+
+	more = tdx_memcg_pages(&memcg) - before;
+	EXPECT_GT(BUSY_ROUNDS / 2, more)
+	{
+		TH_LOG("%u busy adds and holes, %ld more pages are in use", BUSY_ROUNDS, more);
+	}
+	tdx_memcg_leave(&memcg);
 	td_complete(_metadata, &self->td);
 }
 
