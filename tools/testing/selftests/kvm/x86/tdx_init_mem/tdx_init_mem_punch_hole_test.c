@@ -4,6 +4,9 @@
  * mapped afterwards if and only if the last operation on it was an add, every
  * page can be added again, and the TD can be finalized.
  */
+#include <sched.h>
+#include <semaphore.h>
+
 #include "tdx_init_mem.h"
 #include "tdx/tdx_memcg.h"
 
@@ -420,6 +423,138 @@ TD_TEST_F(storm, two_punchers_and_ranges_ok)
 	EXPECT_EQ(0, td_punch(&s->td, 0, TD_NR_PAGES));
 	hole_expect(_metadata, &s->td, 0, TD_NR_PAGES);
 	td_complete(_metadata, &s->td);
+}
+
+/*
+ * Populate loses its CPU in the middle of a page, wherever that is, and does not
+ * get it back before a hole took the page away, or waits for a lock.  Between the
+ * lookup of a page and its mapping there is no other way to be late on purpose.
+ */
+#define PREEMPTED_ROUNDS 400
+#define PREEMPTED_CPU 1
+#define PREEMPTED_MAX_US 1000
+#define PREEMPTED_MS 3
+
+struct preempted {
+	struct td td;
+	struct tdx_task adder;
+	struct tdx_task hog;
+	sem_t go;
+	u64 random;
+	bool punched;
+	bool stop;
+};
+
+FIXTURE(preempted)
+{
+	struct preempted p;
+};
+
+static int preempted_set_fifo(int policy)
+{
+	const struct sched_param param = { .sched_priority = policy == SCHED_FIFO ? 1 : 0 };
+
+	return sched_setscheduler(0, policy, &param) ? -errno : 0;
+}
+
+static const char *preempted_lacks(void)
+{
+	if (sysconf(_SC_NPROCESSORS_ONLN) <= PREEMPTED_CPU)
+		return "one CPU only";
+	if (preempted_set_fifo(SCHED_FIFO))
+		return "no real-time priority";
+
+	preempted_set_fifo(SCHED_OTHER);
+	return NULL;
+}
+
+FIXTURE_SETUP(preempted)
+{
+	if (preempted_lacks())
+		SKIP(return, "%s", preempted_lacks());
+
+	tdx_task_pin(0);
+	td_create(&self->p.td);
+	sem_init(&self->p.go, 0, 0);
+	self->p.random = tdx_host_seed();
+	printf("# seed %lu\n", self->p.random);
+}
+
+static void preempted_stop(struct preempted *p)
+{
+	__atomic_store_n(&p->stop, true, __ATOMIC_RELEASE);
+	sem_post(&p->go);
+}
+
+FIXTURE_TEARDOWN(preempted)
+{
+	preempted_stop(&self->p);
+	tdx_task_finish(&self->p.adder);
+	tdx_task_finish(&self->p.hog);
+	td_destroy(&self->p.td);
+	td_audit(_metadata);
+}
+
+static bool preempted_is(const bool *flag)
+{
+	return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+}
+
+static int preempted_add_until_stopped(void *arg)
+{
+	struct preempted *p = arg;
+	unsigned int page;
+	int r;
+
+	tdx_task_pin(PREEMPTED_CPU);
+	for (page = 0; !preempted_is(&p->stop); page = (page + 1) % TD_NR_PAGES) {
+		r = td_add(&p->td, page, 1);
+		if (r && !td_says_mapped(&p->td, r))
+			return r;
+	}
+
+	return 0;
+}
+
+/* Takes the CPU at once, and keeps it for one hole, unless that waits for populate. */
+static int preempted_hog(void *arg)
+{
+	struct preempted *p = arg;
+	u64 deadline;
+
+	tdx_task_pin(PREEMPTED_CPU);
+	preempted_set_fifo(SCHED_FIFO);
+	for (;;) {
+		sem_wait(&p->go);
+		if (preempted_is(&p->stop))
+			return 0;
+		deadline = tdx_now_ms() + PREEMPTED_MS;
+		while (!preempted_is(&p->punched) && tdx_now_ms() <= deadline)
+			;
+	}
+}
+
+TD_TEST_F(preempted, populate_notices_the_hole)
+{
+	struct preempted *p = &self->p;
+	unsigned int round;
+
+	tdx_task_start(&p->hog, "hog", preempted_hog, p);
+	tdx_task_start(&p->adder, "adder", preempted_add_until_stopped, p);
+
+	for (round = 0; round < PREEMPTED_ROUNDS && !tdx_task_is_done(&p->adder); round++) {
+		usleep(storm_random(&p->random, PREEMPTED_MAX_US));
+		__atomic_store_n(&p->punched, false, __ATOMIC_RELEASE);
+		sem_post(&p->go);
+		EXPECT_EQ(0, td_punch(&p->td, 0, TD_NR_PAGES));
+		__atomic_store_n(&p->punched, true, __ATOMIC_RELEASE);
+	}
+
+	preempted_stop(p);
+	EXPECT_EQ(0, tdx_task_finish(&p->adder));
+	EXPECT_EQ(0, td_punch(&p->td, 0, TD_NR_PAGES));
+	hole_expect(_metadata, &p->td, 0, TD_NR_PAGES);
+	td_complete(_metadata, &p->td);
 }
 
 #include "tdx_init_mem_main.h"
