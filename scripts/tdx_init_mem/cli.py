@@ -9,8 +9,8 @@ import sys
 import traceback
 import typing
 
-from . import (compare, compose, errors, job, lines, matrix, packages, paths, qemu, report,
-               selftests, series, series_build, series_check, shell, sources, steps)
+from . import (compare, compose, errors, job, lines, matrix, mutant, mutants, packages, paths, qemu,
+               report, selftests, series, series_build, series_check, shell, sources, steps)
 
 DESCRIPTION = "Run the TDX init-mem tests of KVM on an emulated TDX host."
 EXIT_STATUS = """\
@@ -101,6 +101,15 @@ def parser() -> Parser:
     for kind, text in (("rst", "the tables, for Documentation"), ("json", "every sample")):
         measured.add_argument(f"--{kind}", type=pathlib.Path, metavar="FILE",
                               help=f"write {text} to FILE")
+    planted = verb("mutants", "plant one bug after the other, see which tests find it", do_mutants)
+    planted.add_argument("--kernel", action="append", choices=list(lines.LINES), metavar="LINE",
+                         help="mutants of this line (default: those of the matrix); repeatable")
+    planted.add_argument("--only", action="append", default=[], metavar="ID",
+                         help="these mutants, by glob; repeatable")
+    planted.add_argument("--full", action="store_true",
+                         help="the whole suite for each, and what only one test file finds")
+    planted.add_argument("--list", action="store_true", help="list them, plant nothing")
+    planted.add_argument("--json", type=pathlib.Path, metavar="FILE")
     bisect = verb("bisect-run", "run, with the exit status that git bisect wants", do_bisect_run)
     add_kernel_options(bisect)
     add_run_options(bisect)
@@ -232,6 +241,11 @@ def do_compare(out: steps.Steps, options: argparse.Namespace) -> int:
     return compare.run(out, options.kernel or lines.DEFAULT_LINES, options.runs, options.rst,
                        options.json, smp=options.smp, timeout=options.timeout,
                        qemu=options.qemu)
+def do_mutants(out: steps.Steps, options: argparse.Namespace) -> int:
+    found = mutant.load(options.kernel or list(lines.DEFAULT_LINES), options.only)
+    if options.list:
+        return mutants.print_list(out, found)
+    return mutants.run(out, mutants.Order(found, options.full, options.qemu, options.json))
 
 
 def do_selftests(out: steps.Steps, options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import typing
 from .results import Case, Program, Status
 
 INDENT = "  "
+NO_CASE = "exit 0, but no case ran"
 _START = re.compile(r"^# tdx-init-mem: start (\S+)$")
 _ALIVE = re.compile(r"^# tdx-init-mem: alive")
 _PLAN = re.compile(r"^1\.\.(\d+)(?:\s+#\s*SKIP\b\s*(.*))?$")
@@ -93,7 +94,7 @@ def settle(program: Program, planned: typing.Optional[int]) -> None:
             program.status = Status.FAIL
             program.reason = f"exit 0, but {len(bad)} of {planned} cases did not pass"
         elif not program.cases:
-            program.status, program.reason = Status.FAIL, "exit 0, but no case ran"
+            program.status, program.reason = Status.FAIL, NO_CASE
         elif all(case.status is Status.SKIP for case in program.cases):
             program.status, program.reason = Status.SKIP, program.cases[0].reason
     elif program.status is Status.FAIL and bad:
