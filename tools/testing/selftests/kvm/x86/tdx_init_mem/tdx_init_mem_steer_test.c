@@ -686,6 +686,52 @@ TD_TEST_F(mode, failing_until_disarmed_changes_nothing)
 	td_complete(_metadata, &self->td);
 }
 
+/* Exists to interrupt system calls, which an ignored signal does not. */
+static void signal_handler(int __always_unused signo)
+{
+}
+
+/* A kernel that goes on trying must not do so for ever. */
+TD_TEST_F(mode, signal_ends_the_retries)
+{
+	static const struct tdx_errno errs[TDX_ERRNO_MAX] = {
+		TDX_ERRNO(EBUSY),
+		TDX_ERRNO_SINCE(6, 19, EINTR),
+	};
+	const struct tdx_emul_rule rule = {
+		.action = TDX_EMUL_FAIL,
+		.leaf = TDH_MEM_PAGE_ADD,
+		.tdr = self->tdr,
+		.status = BUSY(RDX),
+	};
+	const struct sigaction action = { .sa_handler = signal_handler };
+	struct td_populate *populate = &self->populate;
+	u64 id;
+	int r;
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	ASSERT_EQ(0, td_add(&self->td, 0, 1));
+
+	ASSERT_EQ(0, tdx_emul_arm(&rule, &id));
+	td_populate_start(populate, &self->td, self->td.source, 1, 1);
+	EXPECT_LT(0, failed_hits(&populate->task, id));
+	if (!tdx_task_is_done(&populate->task)) {
+		ASSERT_EQ(0, pthread_kill(populate->task.thread, SIGUSR1));
+		EXPECT_TRUE(tdx_task_wait(&populate->task));
+	}
+	tdx_emul_disarm(id);
+
+	r = tdx_task_finish(&populate->task);
+	EXPECT_TRUE(tdx_errno_allows(errs, -r))
+	{
+		TH_LOG("want %s, got %s", tdx_errno_name(tdx_errno_wanted(errs)),
+		       tdx_errno_name(r));
+	}
+	EXPECT_EQ(1, populate->region.nr_pages);
+	ASSERT_EQ(0, td_punch(&self->td, 1, 1));
+	td_complete(_metadata, &self->td);
+}
+
 /* A page that has to be looked up once more is let go of once more. */
 #define BUSY_ROUNDS 512
 
