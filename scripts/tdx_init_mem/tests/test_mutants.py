@@ -10,8 +10,8 @@ import typing
 import unittest
 import unittest.mock
 
-from tdx_init_mem import (errors, expectations, job, judge, kills, ktap, matrix, mutant, mutants,
-                          steps)
+from tdx_init_mem import (errors, expectations, job, judge, kills, ktap, lines, matrix, mutant,
+                          mutants, steps)
 from tdx_init_mem.kills import Killer, Outcome, Result
 from tdx_init_mem.results import Case, Program, Splat, Status
 
@@ -107,6 +107,11 @@ class Header(unittest.TestCase):
         self.put(HEADER + DIFF, "d", "v6.18")
         found = mutant.load(["v7.3", "v6.18"], [], self.top)
         self.assertEqual([one.id for one in found], ["d", "b", "a", "c"])
+
+    def test_ours_are_well_formed(self) -> None:
+        for one in mutant.load(list(lines.DEFAULT_LINES), []):
+            for field in one.settings:
+                self.assertTrue(hasattr(job.Job(), field))
 
 
 class Kills(unittest.TestCase):
