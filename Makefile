@@ -4,10 +4,11 @@
 #   make test   everything that proves the project itself
 #   make test-lines  every released line from 6.16 on: an hour of kernel builds
 #   make test-series  the suite after each patch of the series: an hour and a half
+#   make test-mutants  plants one bug after the other: about an hour
 #   make lint   style of everything in the repository
 #   make check  unit tests of the models only: seconds, no root, no kernel
 
-.PHONY: run test test-lines test-series lint check clean
+.PHONY: run test test-lines test-series test-mutants lint check clean
 run:
 	scripts/tdx-init-mem setup
 	scripts/tdx-init-mem matrix
@@ -18,6 +19,9 @@ test-lines:
 test-series:
 	scripts/tdx-init-mem setup
 	scripts/tdx-init-mem series --all-patches
+
+test-mutants:
+	scripts/prove mutants
 
 test:
 	scripts/prove

@@ -66,7 +66,7 @@ mark boot
 for module in $modules; do
 	name=${module%.ko}
 	eval "options=\${options_$(echo "$name" | tr - _):-}"
-	# shellcheck disable=SC2154 # options is assigned by eval
+	# shellcheck disable=SC2086,SC2154 # options is assigned by eval, and words
 	insmod "/modules/$module" $options || mark "insmod $module failed"
 done
 # Where the modules lie: the host names the addresses that the emulator reports.
