@@ -67,6 +67,11 @@ SKIPS: typing.Tuple[Skip, ...] = (
 )
 
 DETECTIONS: typing.Tuple[Detection, ...] = (
+    # Its first case maps a guest_memfd, and lockdep reports the first thing that it finds only.
+    Detection("v6.18", "shared-lock", "tdx_init_mem_preparedness_test",
+              ("possible circular locking dependency detected: *gup_fast* under *kvm_gmem_populate",
+               "hung task*"),
+              "populate waits for mmap_lock with the invalidate lock held, a user fault the other way"),
     Detection("v6.18", "shared-lock", "*",
               ("possible recursive locking detected: *kvm_gmem_get_pfn under *kvm_gmem_populate",
                "hung task*"),
