@@ -255,20 +255,27 @@ static inline int gmem_fault(const struct gmem *g, struct kvm_vcpu *vcpu, unsign
 	return r;
 }
 
-/* How many folios of 2 MiB files have in the whole machine; nobody else has any. */
-static inline unsigned int gmem_nr_huge(void)
+/* What a line of /proc/meminfo says, in folios of 2 MiB; 0 if there is no such line. */
+static inline unsigned int gmem_meminfo(const char *name)
 {
 	FILE *file = fopen("/proc/meminfo", "re");
+	size_t len = strlen(name);
 	unsigned long kib = 0;
 	char line[128];
 
 	TEST_ASSERT(file, "/proc/meminfo: errno %d", errno);
 	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "FileHugePages: %lu kB", &kib) == 1)
+		if (!strncmp(line, name, len) && sscanf(line + len, ": %lu kB", &kib) == 1)
 			break;
 	}
 	fclose(file);
 	return kib / (FOLIO_SIZE / 1024);
+}
+
+/* How many folios of 2 MiB files have in the whole machine; nobody else has any. */
+static inline unsigned int gmem_nr_huge(void)
+{
+	return gmem_meminfo("FileHugePages");
 }
 
 static inline bool gmem_is(const u64 *words, u64 want, size_t size)
@@ -376,6 +383,12 @@ struct gmem_td {
 	struct gmem g;
 	u64 tdr;
 };
+
+/* Why there is no such TD whose memory a test can look into, or NULL. */
+static inline const char *gmem_td_lacks(bool huge)
+{
+	return gmem_lacks(huge) ?: tdx_emul_lacks();
+}
 
 static inline void gmem_td_create(struct gmem_td *t, unsigned int nr_pages, bool huge, u64 gpa)
 {

@@ -14,11 +14,6 @@
 /* Of an ordinary VM, memory is bound low: its vCPU knows of 36 bits of address. */
 #define USER_GPA TD_GPA
 
-static const char *huge_td_lacks(void)
-{
-	return gmem_lacks(true) ?: tdx_emul_lacks();
-}
-
 /*
  * Where folios of 2 MiB are.  @gfn is how many pages behind a 2 MiB boundary
  * page 0 of the file belongs; bound are @nr pages from @first on and, in a
@@ -66,8 +61,8 @@ FIXTURE_SETUP(bound)
 {
 	struct gmem_td *t = &self->t;
 
-	if (huge_td_lacks())
-		SKIP(return, "%s", huge_td_lacks());
+	if (gmem_td_lacks(true))
+		SKIP(return, "%s", gmem_td_lacks(true));
 
 	self->nr_huge = gmem_nr_huge();
 	gmem_td_create(t, variant->nr_pages, true, GMEM_GPA + variant->gfn * (u64)PAGE_SIZE);
@@ -210,8 +205,8 @@ static void feed(FIXTURE_DATA(starved) * self)
 
 FIXTURE_SETUP(starved)
 {
-	if (huge_td_lacks())
-		SKIP(return, "%s", huge_td_lacks());
+	if (gmem_td_lacks(true))
+		SKIP(return, "%s", gmem_td_lacks(true));
 	if (access(starved_knobs[0].path, W_OK))
 		SKIP(return, "no fault injection for pages (CONFIG_FAIL_PAGE_ALLOC, debugfs)");
 
@@ -310,8 +305,8 @@ FIXTURE_SETUP(hole)
 	struct gmem_td *t = &self->t;
 	unsigned int page;
 
-	if (huge_td_lacks())
-		SKIP(return, "%s", huge_td_lacks());
+	if (gmem_td_lacks(true))
+		SKIP(return, "%s", gmem_td_lacks(true));
 
 	folios_create(_metadata, t, &self->nr_huge);
 	ASSERT_EQ(0, gmem_add(&t->g, t->td.vcpu, 0, NR_PAGES));
@@ -430,8 +425,8 @@ FIXTURE_VARIANT_ADD(pieces, halves) { 256, 1 };
 
 FIXTURE_SETUP(pieces)
 {
-	if (huge_td_lacks())
-		SKIP(return, "%s", huge_td_lacks());
+	if (gmem_td_lacks(true))
+		SKIP(return, "%s", gmem_td_lacks(true));
 
 	folios_create(_metadata, &self->t, &self->nr_huge);
 	self->t.g.sparse = false;
@@ -474,8 +469,8 @@ FIXTURE(freed)
 
 FIXTURE_SETUP(freed)
 {
-	if (huge_td_lacks())
-		SKIP(return, "%s", huge_td_lacks());
+	if (gmem_td_lacks(true))
+		SKIP(return, "%s", gmem_td_lacks(true));
 
 	folios_create(_metadata, &self->t, &self->nr_huge);
 }
@@ -501,22 +496,6 @@ TD_TEST_F(freed, folio_by_hole_at_last_filled_page)
 	gmem_td_finalize(_metadata, t);
 }
 
-/* Memory of the machine that is free, in folios of 2 MiB. */
-static unsigned int free_folios(void)
-{
-	FILE *file = fopen("/proc/meminfo", "re");
-	unsigned long kib = 0;
-	char line[128];
-
-	TEST_ASSERT(file, "/proc/meminfo: errno %d", errno);
-	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "MemFree: %lu kB", &kib) == 1)
-			break;
-	}
-	fclose(file);
-	return kib / (FOLIO_SIZE / 1024);
-}
-
 #define LEAK_ROUNDS 40
 
 /* Gone from the file is not free: each round would lose a folio. */
@@ -533,9 +512,9 @@ TD_TEST_F(freed, folios_are_free_memory)
 		ASSERT_EQ(0, gmem_punch(&t->g, FOLIO_PAGES, FOLIO_PAGES));
 		/* The first round brings the page tables. */
 		if (!round)
-			before = free_folios();
+			before = gmem_meminfo("MemFree");
 	}
-	after = free_folios();
+	after = gmem_meminfo("MemFree");
 	EXPECT_GT(LEAK_ROUNDS / 2, (int)(before - after))
 	{
 		TH_LOG("after %u rounds %d folios less are free", LEAK_ROUNDS,
@@ -625,8 +604,8 @@ FIXTURE_SETUP(raced)
 {
 	struct raced *r = &self->r;
 
-	if (huge_td_lacks())
-		SKIP(return, "%s", huge_td_lacks());
+	if (gmem_td_lacks(true))
+		SKIP(return, "%s", gmem_td_lacks(true));
 	if (tdx_park_lacks())
 		SKIP(return, "%s", tdx_park_lacks());
 	if (sysconf(_SC_NPROCESSORS_ONLN) <= HELD_CPU)
@@ -828,8 +807,8 @@ FIXTURE_VARIANT_ADD(shared, by_turns) { 8 };
 
 FIXTURE_SETUP(shared)
 {
-	if (huge_td_lacks())
-		SKIP(return, "%s", huge_td_lacks());
+	if (gmem_td_lacks(true))
+		SKIP(return, "%s", gmem_td_lacks(true));
 
 	folios_create(_metadata, &self->t, &self->nr_huge);
 	pthread_barrier_init(&self->barrier, NULL, ARRAY_SIZE(self->tasks));
@@ -921,8 +900,8 @@ ALLOCATED(parts_of_both) { 500, 24, 0, 0 };
 
 FIXTURE_SETUP(allocated)
 {
-	if (huge_td_lacks())
-		SKIP(return, "%s", huge_td_lacks());
+	if (gmem_td_lacks(true))
+		SKIP(return, "%s", gmem_td_lacks(true));
 
 	folios_create(_metadata, &self->t, &self->nr_huge);
 	ASSERT_EQ(0, gmem_allocate(&self->t.g, variant->first, variant->nr));
@@ -977,8 +956,8 @@ FIXTURE_SETUP(measured)
 {
 	unsigned int i;
 
-	if (huge_td_lacks())
-		SKIP(return, "%s", huge_td_lacks());
+	if (gmem_td_lacks(true))
+		SKIP(return, "%s", gmem_td_lacks(true));
 
 	for (i = 0; i < ARRAY_SIZE(self->tds); i++) {
 		gmem_td_create(&self->tds[i], FOLIO_PAGES, i, GMEM_GPA);

@@ -36,10 +36,8 @@ FIXTURE_VARIANT_ADD(td, with_2m_folios) { true };
 
 FIXTURE_SETUP(td)
 {
-	if (tdx_emul_lacks())
-		SKIP(return, "%s", tdx_emul_lacks());
-	if (gmem_lacks(variant->huge))
-		SKIP(return, "%s", gmem_lacks(variant->huge));
+	if (gmem_td_lacks(variant->huge))
+		SKIP(return, "%s", gmem_td_lacks(variant->huge));
 
 	tdx_emul_reset();
 	tdx_task_pin(TEST_CPU);
@@ -729,10 +727,8 @@ FIXTURE_VARIANT_ADD(pair, with_2m_folios) { true };
 
 FIXTURE_SETUP(pair)
 {
-	if (tdx_emul_lacks())
-		SKIP(return, "%s", tdx_emul_lacks());
-	if (gmem_lacks(variant->huge))
-		SKIP(return, "%s", gmem_lacks(variant->huge));
+	if (gmem_td_lacks(variant->huge))
+		SKIP(return, "%s", gmem_td_lacks(variant->huge));
 
 	gmem_dirty(NR_PAGES, variant->huge);
 	gmem_td_create(&self->t, NR_PAGES, variant->huge, GMEM_GPA);
