@@ -23,7 +23,7 @@ MACHINE = ("-M", "q35", "-accel", "tcg,thread=multi", "-m", "2G", "-display", "n
            "-nodefaults", "-no-reboot")
 CPU = "max,vendor=GenuineIntel,family=6,model=173,stepping=1,-hypervisor,-svm"
 CMDLINE = ("console=ttyS0,115200", "ignore_loglevel", "printk.devkmsg=on", "log_buf_len=4M",
-           "panic=-1", "sysrq_always_enabled")
+           "panic=-1", "sysrq_always_enabled", "numa=fake=2")
 PR_SET_PDEATHSIG = 1
 POLL = 0.1
 
