@@ -54,6 +54,8 @@ NO_MMAP = "guest_memfd can be mapped since 6.18"
 
 NO_HUGE = "guest_memfd has folios of 2 MiB by virt/kvm/patches/*/0004 only"
 
+NO_POLICY = "guest_memfd keeps memory policies since 6.19"
+
 SKIPS: typing.Tuple[Skip, ...] = (
     *(Skip(line, "base", program, case, NO_MMAP)
       for line in ("v6.16", "v6.17")
@@ -63,7 +65,10 @@ SKIPS: typing.Tuple[Skip, ...] = (
     *(Skip("*", "base", program, case, NO_HUGE)
       for program, case in (("tdx_init_mem_huge_folio_test", "*"),
                             ("tdx_init_mem_preparedness_test", "*with_2m_folios.*"),
-                            ("tdx_init_mem_preparedness_test", "reused.*"))),
+                            ("tdx_init_mem_preparedness_test", "reused.*"),
+                            ("tdx_init_mem_numa_test", "*.with_2m_folios.*"))),
+    *(Skip("v6.1[678]", "*", "tdx_init_mem_numa_test", case, NO_POLICY)
+      for case in ("*_policy_of_the_file", "*.two_policies_*", "*.new_policy_*")),
 )
 
 DETECTIONS: typing.Tuple[Detection, ...] = (

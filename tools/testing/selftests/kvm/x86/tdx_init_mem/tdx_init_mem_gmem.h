@@ -390,7 +390,8 @@ static inline const char *gmem_td_lacks(bool huge)
 	return gmem_lacks(huge) ?: tdx_emul_lacks();
 }
 
-static inline void gmem_td_create(struct gmem_td *t, unsigned int nr_pages, bool huge, u64 gpa)
+static inline void __gmem_td_create(struct gmem_td *t, unsigned int nr_pages, bool huge, u64 gpa,
+				    u64 flags)
 {
 	struct tdx_emul_td newest;
 	u64 former;
@@ -400,7 +401,12 @@ static inline void gmem_td_create(struct gmem_td *t, unsigned int nr_pages, bool
 	td_create(&t->td);
 	TEST_ASSERT(!tdx_emul_newest_td(&newest), "the emulator does not know the TD");
 	t->tdr = newest.tdr;
-	gmem_create(&t->g, t->td.vm, nr_pages, huge, 0, gpa);
+	gmem_create(&t->g, t->td.vm, nr_pages, huge, flags, gpa);
+}
+
+static inline void gmem_td_create(struct gmem_td *t, unsigned int nr_pages, bool huge, u64 gpa)
+{
+	__gmem_td_create(t, nr_pages, huge, gpa, 0);
 }
 
 static inline void gmem_td_destroy(struct gmem_td *t)
