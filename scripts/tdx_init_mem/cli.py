@@ -92,8 +92,11 @@ def parser() -> Parser:
                           choices=[line for line in lines.LINES
                                    if series.has_patches(line, "decoupled")],
                           help="only this line (default: all that have the series); repeatable")
-    measured.add_argument("--runs", type=positive, default=compare.DEFAULT_RUNS, metavar="N",
-                          help="boots of each kernel (default: %(default)s)")
+    measured.add_argument("--runs", type=natural, default=compare.DEFAULT_RUNS, metavar="N",
+                          help="boots of each kernel (default: %(default)s); 0 with --add")
+    measured.add_argument("--add", type=pathlib.Path, action="append", default=[],
+                          metavar="FILE", help="add the samples in this file of --json, of the "
+                          "same kernels; repeatable")
     measured.add_argument("--smp", type=positive, default=2, metavar="N",
                           help="CPUs of the machine (default: %(default)s)")
     measured.add_argument("--timeout", type=positive, default=compare.TIMEOUT, metavar="S",
@@ -160,8 +163,14 @@ def add_run_options(made: Parser) -> None:
                       help="boot without the emulated TDX host, where every test skips")
 
 
+def natural(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is not a number")
+    return int(text)
+
+
 def positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not natural(text):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return int(text)
 
@@ -239,8 +248,10 @@ def do_series(out: steps.Steps, options: argparse.Namespace) -> int:
 
 def do_compare(out: steps.Steps, options: argparse.Namespace) -> int:
     return compare.run(out, options.kernel or lines.DEFAULT_LINES, options.runs, options.rst,
-                       options.json, smp=options.smp, timeout=options.timeout,
+                       options.json, options.add, smp=options.smp, timeout=options.timeout,
                        qemu=options.qemu)
+
+
 def do_mutants(out: steps.Steps, options: argparse.Namespace) -> int:
     found = mutant.load(options.kernel or list(lines.DEFAULT_LINES), options.only)
     if options.list:

@@ -56,14 +56,21 @@ class Comparison:
 
 def run(out: steps.Steps, kernels: typing.Sequence[str], runs: int,
         rst_file: typing.Optional[pathlib.Path], json_file: typing.Optional[pathlib.Path],
-        **common: typing.Any) -> int:
+        earlier: typing.Sequence[pathlib.Path] = (), **common: typing.Any) -> int:
     """Prints the tables. Status 0 only if every run of every kernel passed."""
+    samples = [entry for file in earlier for entry in read(file)]
     files = [file for file in (rst_file, json_file) if file and not out.dry_run]
     for file in files:
         file.touch()  # not to find out in an hour that it cannot be written
     compared: typing.List[Comparison] = []
     for line in kernels:
-        result = measure(out, line, runs, **common)
+        jobs = {variant: job.Job(line=line, variant=variant, tests=TESTS, **common)
+                for variant in VARIANTS}
+        result = Comparison(line, [job.headline(one) for one in jobs.values()])
+        for entry in samples:
+            add(result, entry)
+        if runs:
+            measure(out, result, runs, jobs)
         if out.dry_run:
             continue
         compared.append(result)
@@ -83,11 +90,33 @@ def write(file: typing.Optional[pathlib.Path], text: str) -> None:
         file.write_text(text, encoding="utf-8")
 
 
-def measure(out: steps.Steps, line: str, runs: int, **common: typing.Any) -> Comparison:
+def read(file: pathlib.Path) -> typing.List[Comparison]:
+    """What a former call wrote to its --json."""
+    try:
+        return [Comparison(entry["line"], entry["headlines"], entry["runs"], {
+            variant: {name: metrics.Series(**both[variant])
+                      for name, both in entry["numbers"].items() if variant in both}
+            for variant in VARIANTS}, entry["failures"])
+                for entry in json.loads(file.read_text(encoding="utf-8"))]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise errors.Broken(f"{paths.shown(file)} is not what compare --json writes") from None
+
+
+def add(result: Comparison, other: Comparison) -> None:
+    """The samples of @other, which have to be of the same kernels; of another line there are none."""
+    if other.line != result.line:
+        return
+    if other.headlines != result.headlines:
+        raise errors.Broken(f"samples of another kernel: {'; '.join(other.headlines)}")
+    result.failures += other.failures
+    for variant in VARIANTS:
+        result.runs[variant] += other.runs[variant]
+        metrics.merge(result.numbers[variant], other.numbers[variant])
+
+
+def measure(out: steps.Steps, result: Comparison, runs: int,
+            jobs: typing.Mapping[str, job.Job]) -> None:
     """Builds both kernels, then boots them in turns."""
-    jobs = {variant: job.Job(line=line, variant=variant, tests=TESTS, **common)
-            for variant in VARIANTS}
-    result = Comparison(line, [job.headline(one) for one in jobs.values()])
     with contextlib.ExitStack() as stack:
         built = {}
         for variant, one in jobs.items():
@@ -96,7 +125,6 @@ def measure(out: steps.Steps, line: str, runs: int, **common: typing.Any) -> Com
             built[variant] = job.prepare(out, one)
         for variant in order(1 if out.dry_run else runs):
             measure_once(out, result, jobs[variant], built[variant])
-    return result
 
 
 def order(runs: int) -> typing.List[str]:

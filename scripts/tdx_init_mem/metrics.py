@@ -54,6 +54,17 @@ def add(numbers: Numbers, programs: typing.Iterable[Program]) -> None:
                     add_line(numbers, line)
 
 
+def merge(numbers: Numbers, others: Numbers) -> None:
+    """Adds the samples of @others."""
+    for name, other in others.items():
+        series = numbers.setdefault(name, Series())
+        if series.unit and other.unit and series.unit != other.unit:
+            raise errors.Broken(f"{name} is in {series.unit} and in {other.unit}")
+        series.unit = series.unit or other.unit
+        series.values += other.values
+        series.blocked += other.blocked
+
+
 def add_line(numbers: Numbers, line: str) -> None:
     """A line that cannot be read is no number less, it is a bug."""
     match = _LINE.match(line)

@@ -165,6 +165,30 @@ class Run(unittest.TestCase):
         self.assertEqual((status, booted), (errors.PASSED, compare.order(2)))
         self.assertRegex(text, r"hole, quiet, median +us +11\.0 .* 20\.0 .* \+81\.8 %")
 
+    def test_samples_of_earlier_calls_are_added(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            first, second = (str(pathlib.Path(name) / file) for file in ("1.json", "2.json"))
+            self.compare([self.good(10), self.good(20)], "--runs", "1", "--json", first)
+            status, text, _ = self.compare([self.good(12), self.good(24)], "--runs", "1",
+                                           "--json", second, "--add", first)
+            self.assertIn("runs: base 2, decoupled 2", text)
+            status, again, booted = self.compare([], "--runs", "0", "--add", second)
+        self.assertEqual((status, booted), (errors.PASSED, []))
+        for both in text, again:
+            self.assertRegex(both, r"hole, quiet, median +us +11\.0 .* 22\.0 .* \+100\.0 %")
+
+    def test_samples_of_another_kernel_are_refused(self) -> None:
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
+            file = pathlib.Path(name) / "1.json"
+            self.compare([self.good(10), self.good(20)], "--runs", "1", "--json", str(file))
+            file.write_text(file.read_text(encoding="utf-8").replace("7.3.4", "7.3.5"),
+                            encoding="utf-8")
+            status, _, booted = self.compare([], "--add", str(file))
+            self.assertEqual((status, booted), (errors.BROKEN, []))
+            file.write_text("[{}]", encoding="utf-8")
+            status, _, booted = self.compare([], "--add", str(file))
+        self.assertEqual((status, booted), (errors.BROKEN, []))
+
     def test_failed_run_is_left_out_and_told(self) -> None:
         status, text, _ = self.compare(
             [self.good(10), judge.Verdict(errors.FAILED, [], ["WARNING at x"])], "--runs", "1")
