@@ -77,11 +77,15 @@ DETECTIONS: typing.Tuple[Detection, ...] = (
               ("possible circular locking dependency detected: *gup_fast* under *kvm_gmem_populate",
                "hung task*"),
               "populate waits for mmap_lock with the invalidate lock held, a user fault the other way"),
-    Detection("v6.18", "shared-lock", "*",
-              ("possible recursive locking detected: *kvm_gmem_get_pfn under *kvm_gmem_populate",
-               "hung task*"),
-              "populate holds the invalidate lock when get_pfn takes it again"),
+    *(Detection("v6.18", variant, "*",
+                ("possible recursive locking detected: *kvm_gmem_get_pfn under *kvm_gmem_populate",
+                 "hung task*"),
+                "populate holds the invalidate lock when get_pfn takes it again")
+      for variant in ("shared-lock", "recursion")),
 )
+
+# Families enough to see a deadlock: each costs a boot and a hang, and all that populate have it.
+DEADLOCKED: typing.Tuple[str, ...] = ("abi", "lockdep", "preparedness", "punch_hole")
 
 WRAP = ("arch/x86/kvm/patches/*/0001, not upstream yet: nr_pages << PAGE_SHIFT overflows, and the "
         "region passes for a short one")
@@ -152,9 +156,9 @@ OF_RELEASES: typing.Tuple[Known, ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """From this patch of arch/x86/kvm/patches on, a kernel is judged by the rows of @variant.
+    """From this patch on, a kernel is judged by the rows of @variant; before the first, as base.
 
-    Before the first it is judged as the test bed alone. What a later patch cures may be cured.
+    What a later patch cures may be cured.
     """
 
     line: str
@@ -164,6 +168,12 @@ class Stage:
 
 
 STAGES: typing.Tuple[Stage, ...] = (
+    Stage("v6.18", "KVM-guest_memfd-Hold-the-invalidate-lock-shared-in-k", "recursion",
+          "get_pfn under populate, and a user fault that takes no lock"),
+    Stage("v6.18", "KVM-guest_memfd-Hold-the-invalidate-lock-shared-in-t", "shared-lock",
+          "both deadlocks"),
+    Stage("v7.3", "KVM-guest_memfd-Use-huge-folios-if-told-to", "shared-lock",
+          "nothing less is in the tables of the whole test bed"),
     Stage("v6.18", "KVM-TDX-Add-a-page-of-the-initial-image-in-the-act-o", "mapped-once",
           "no second get_pfn under populate any more, but the source is still pinned there"),
     Stage("v6.18", "KVM-TDX-Decouple-KVM_TDX_INIT_MEM_REGION-from-kvm_gm", "decoupled",

@@ -19,6 +19,7 @@ KEPT_RUNS = 200
 # What the tests may know about the kernel under them.
 VARIANT_SETTINGS = {
     "shared-lock": {"TDX_INIT_MEM_SHARED_LOCK": "1"},
+    "recursion": {"TDX_INIT_MEM_SHARED_LOCK": "1"},
     "mapped-once": {"TDX_INIT_MEM_SHARED_LOCK": "1"},
     "decoupled": {"TDX_INIT_MEM_SHARED_LOCK": "1", "TDX_INIT_MEM_DECOUPLED": "1"},
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Boots the kernel after each patch of the decoupling series, on top of the test bed."""
+"""Boots the kernel after each patch, those of the decoupling series on top of the test bed."""
 
 import fnmatch
 import pathlib
@@ -7,12 +7,18 @@ import typing
 
 from . import errors, expectations, job, lines, matrix, series, steps
 
-TEST_BED, WHOLE = "shared-lock", "decoupled"
+# A directory of patches more each.
+VARIANTS = tuple(lines.VARIANTS)
+
+
+def patches_of(line: str) -> typing.List[pathlib.Path]:
+    """All of them, in order."""
+    return list(series.of_variant(line, VARIANTS[-1], ()).patches)
 
 
 def expected_of(line: str, patches: typing.Sequence[pathlib.Path]) -> str:
-    """The variant in whose rows the outcome is listed, once @patches of the series are in."""
-    found = TEST_BED
+    """The variant in whose rows the outcome is listed, once @patches are in."""
+    found = VARIANTS[0]
     for stage in expectations.STAGES:
         if stage.line == line and any(fnmatch.fnmatchcase(patch.name, f"????-{stage.since}.patch")
                                       for patch in patches):
@@ -21,21 +27,28 @@ def expected_of(line: str, patches: typing.Sequence[pathlib.Path]) -> str:
 
 
 def stale(line: str) -> typing.List[str]:
-    """Rows whose patch is not in the series (any more)."""
-    patches = series.of_directory(line, lines.VARIANTS[WHOLE][-1])
+    """Rows whose patch is not there (any more)."""
+    names = [patch.name for patch in patches_of(line)]
     return [f"{stage.line}: no patch {stage.since}" for stage in expectations.STAGES
-            if stage.line == line
-            and not fnmatch.filter([patch.name for patch in patches], f"????-{stage.since}.patch")]
+            if stage.line == line and not fnmatch.filter(names, f"????-{stage.since}.patch")]
+
+
+def deadlocks(line: str, variant: str) -> bool:
+    """Whether whatever populates on this kernel hangs."""
+    return all(expectations.detection(line, variant, f"tdx_init_mem_{family}_test")
+               for family in expectations.DEADLOCKED)
 
 
 def job_of(line: str, number: int, **common: typing.Any) -> job.Job:
-    """The kernel with the test bed and the first @number patches of the series."""
-    patches = series.of_directory(line, lines.VARIANTS[WHOLE][-1])
-    if number == len(patches):
-        return job.Job(line=line, variant=WHOLE, keep_going=True, **common)
-    first = tuple(patches[:number])
-    return job.Job(line=line, variant=TEST_BED, applied=first, keep_going=True,
-                   expected=expected_of(line, first), **common)
+    """The kernel with its first @number patches."""
+    first = tuple(patches_of(line)[:number])
+    variant = next(name for name in reversed(VARIANTS)
+                   if len(series.of_variant(line, name, ()).patches) <= number)
+    applied = first[len(series.of_variant(line, variant, ()).patches):]
+    expected = expected_of(line, first)
+    tests = expectations.DEADLOCKED if deadlocks(line, expected) else ()
+    return job.Job(line=line, variant=variant, applied=applied, keep_going=True,
+                   expected=expected, tests=tests, **common)
 
 
 def complaints(out: steps.Steps, wanted: job.Job) -> typing.List[str]:

@@ -227,13 +227,10 @@ def compose_state(out: steps.Steps, source: pathlib.Path, state: State) -> compo
 
 
 def check_boots(checks: Checks, line: str) -> None:
-    """The suite after each patch of the decoupling series."""
-    directory = DIRECTORIES[-1]
-    count = len(series.of_directory(line, directory))
-    checks.check(f"{line} {short(directory)}: the table of stages fits the series",
+    """The suite after each patch."""
+    checks.check(f"{line}: the table of stages fits the patches",
                  functools.partial(series_boot.stale, line))
-    for number in range(1, count + 1):
+    for number, state in enumerate(states(line, every=True), 1):
         wanted = series_boot.job_of(line, number)
-        checks.check(f"{line} {short(directory)} {number}/{count}: "
-                     f"the suite, as {wanted.judged_as}",
+        checks.check(f"{line} {state.name}: the suite, as {wanted.judged_as}",
                      functools.partial(series_boot.complaints, checks.out, wanted))

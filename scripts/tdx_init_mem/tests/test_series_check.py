@@ -173,17 +173,27 @@ class Stages(unittest.TestCase):
 
     def test_expectations_follow_the_series(self) -> None:
         for line in series_check.patched_lines():
-            patches = series.of_directory(line, series_check.DIRECTORIES[-1])
-            self.assertEqual(series_boot.expected_of(line, patches[:1]), "shared-lock")
+            patches = series_boot.patches_of(line)
+            bed = len(series.of_directory(line, series_check.DIRECTORIES[0]))
+            self.assertEqual(series_boot.expected_of(line, patches[:bed]), "shared-lock")
+            self.assertEqual(series_boot.expected_of(line, patches[:bed + 1]), "shared-lock")
             self.assertEqual(series_boot.expected_of(line, patches), "decoupled")
 
-    def test_last_state_is_the_variant_itself(self) -> None:
-        line = lines.DEFAULT_LINES[0]
-        count = len(series.of_directory(line, series_check.DIRECTORIES[-1]))
-        last, first = series_boot.job_of(line, count), series_boot.job_of(line, 1)
-        self.assertEqual((last.variant, last.applied, last.judged_as),
-                         ("decoupled", (), "decoupled"))
-        self.assertEqual((first.variant, len(first.applied)), ("shared-lock", 1))
+    def test_kernel_is_the_nearest_variant_and_what_is_on_top(self) -> None:
+        for line in series_check.patched_lines():
+            bed = len(series.of_directory(line, series_check.DIRECTORIES[0]))
+            count = len(series_boot.patches_of(line))
+            for number, variant, applied in ((1, "base", 1), (bed - 1, "base", bed - 1),
+                                             (bed, "shared-lock", 0), (bed + 1, "shared-lock", 1),
+                                             (count - 1, "shared-lock", count - 1 - bed),
+                                             (count, "decoupled", 0)):
+                one = series_boot.job_of(line, number)
+                self.assertEqual((one.variant, len(one.applied)), (variant, applied))
+
+    def test_of_a_deadlock_some_families_are_enough(self) -> None:
+        self.assertEqual(series_boot.job_of("v6.18", 1).tests, expectations.DEADLOCKED)
+        self.assertEqual(series_boot.job_of("v7.3", 1).tests, ())
+        self.assertEqual(series_boot.job_of("v6.18", 15).tests, ())
 
 
 class Status(Directory):
