@@ -63,7 +63,7 @@ SKIPS: typing.Tuple[Skip, ...] = (
                             ("tdx_init_mem_preparedness_test", "user.*"),
                             ("tdx_init_mem_preparedness_test", "race.*"))),
     *(Skip("*", "base", program, case, NO_HUGE)
-      for program, case in (("tdx_init_mem_huge_folio_test", "*"),
+      for program, case in (("tdx_init_mem_huge_*_test", "*"),
                             ("tdx_init_mem_preparedness_test", "*with_2m_folios.*"),
                             ("tdx_init_mem_preparedness_test", "reused.*"),
                             ("tdx_init_mem_numa_test", "*.with_2m_folios.*"))),

@@ -463,6 +463,24 @@ static inline void gmem_expect_nr_huge(struct __test_metadata *_metadata, unsign
 	}
 }
 
+/* One TD with a file of two folios in one slot, as most tests of huge folios need it. */
+static inline void gmem_folios_create(struct __test_metadata *_metadata, struct gmem_td *t,
+				      unsigned int *nr_huge)
+{
+	*nr_huge = gmem_nr_huge();
+	gmem_td_create(t, 2 * FOLIO_PAGES, true, GMEM_GPA);
+	t->g.sparse = true;
+	ASSERT_EQ(0, gmem_bind(&t->g, GMEM_SLOT, 0, 2 * FOLIO_PAGES));
+}
+
+static inline void gmem_folios_destroy(struct __test_metadata *_metadata, struct gmem_td *t,
+				       unsigned int nr_huge)
+{
+	gmem_td_destroy(t);
+	gmem_expect_nr_huge(_metadata, nr_huge, 0);
+	td_audit(_metadata);
+}
+
 /* An ordinary VM whose memory user space has mapped as well. */
 struct gmem_user {
 	struct kvm_vm *vm;
