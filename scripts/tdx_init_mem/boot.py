@@ -16,14 +16,16 @@ import subprocess
 import time
 import typing
 
-from . import errors, paths, qemu, steps, watchdog
+from . import errors, paths, qemu, srat, steps, watchdog
 
 # The one record of the machine. No TDX-erratum model; CPUID details come from the plugin.
+GIB = 1 << 30
 MACHINE = ("-M", "q35", "-accel", "tcg,thread=multi", "-m", "2G", "-display", "none",
-           "-nodefaults", "-no-reboot")
+           "-nodefaults", "-no-reboot", "-acpitable", "sig=SRAT,rev=3,data=srat.bin")
+NODES = ((0, GIB), (GIB, GIB))  # of that memory
 CPU = "max,vendor=GenuineIntel,family=6,model=173,stepping=1,-hypervisor,-svm"
 CMDLINE = ("console=ttyS0,115200", "ignore_loglevel", "printk.devkmsg=on", "log_buf_len=4M",
-           "panic=-1", "sysrq_always_enabled", "numa=fake=2")
+           "panic=-1", "sysrq_always_enabled")
 PR_SET_PDEATHSIG = 1
 POLL = 0.1
 
@@ -45,6 +47,11 @@ class Machine:
     @property
     def report(self) -> pathlib.Path:
         return self.directory / "tdx-host.json"
+
+    def write_files(self) -> None:
+        """What the command line refers to, in the directory that QEMU is started in."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "srat.bin").write_bytes(srat.payload(self.smp, NODES))
 
     def argv(self) -> typing.List[str]:
         argv = [*self.qemu.command, *MACHINE, "-cpu", self.cpu, "-smp", str(self.smp),
@@ -132,7 +139,7 @@ def dies_with_us() -> None:
 
 def boot(out: steps.Steps, machine: Machine, dog: watchdog.Watchdog) -> Outcome:
     """Runs the machine to its end. Never raises for what the guest does."""
-    machine.directory.mkdir(parents=True, exist_ok=True)
+    machine.write_files()
     with contextlib.ExitStack() as stack:
         console, ktap = (Tail(machine.directory / name) for name in ("console.log", "ktap.log"))
         control = Control()

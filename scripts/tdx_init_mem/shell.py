@@ -19,10 +19,10 @@ def run(out: steps.Steps, wanted: job.Job) -> int:
         out.command(argv)
         if out.dry_run:
             return errors.PASSED
-        directory.mkdir(parents=True, exist_ok=True)
+        machine.write_files()
         orders = [initramfs.Order(path, wanted.timeout) for path in built.programs]
         initramfs.pack(out, image, built.obj, orders,
                        {**job.settings(wanted), "TDX_INIT_MEM_SHELL": "1"}, wanted.parameters)
     out.say("Ctrl-A x ends QEMU; the tests are in /tests")
-    status = subprocess.run(argv, check=False, preexec_fn=boot.dies_with_us).returncode
+    status = subprocess.run(argv, check=False, cwd=directory, preexec_fn=boot.dies_with_us).returncode
     return errors.PASSED if status == 0 else errors.BROKEN

@@ -39,7 +39,7 @@ static int node_of(u64 hpa)
 static const char *nodes_lack(void)
 {
 	return access("/sys/devices/system/node/node1", F_OK) ?
-		       "this machine has a single NUMA node (try numa=fake=2)" :
+		       "this machine has a single NUMA node" :
 		       NULL;
 }
 
