@@ -86,7 +86,7 @@ def parser() -> Parser:
                          metavar="PATCH", help="judge this patch on top of the series, not the "
                          "series; repeatable")
     patches.add_argument("--json", type=pathlib.Path, metavar="FILE")
-    measured = verb("compare", "measure base and decoupled in turns, print a table of both",
+    measured = verb("compare", "measure base, series and decoupled in turns, print a table",
                     do_compare)
     measured.add_argument("--kernel", action="append", metavar="LINE",
                           choices=[line for line in lines.LINES

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measures base and decoupled on the same machine, in turns, and tells what the series changes."""
+"""Measures kernels on the same machine, in turns, and tells what the patches change."""
 
 import contextlib
 import dataclasses
@@ -8,8 +8,15 @@ import pathlib
 import typing
 
 from . import errors, job, metrics, paths, report, rst, steps
+from .series import of_directory
 
-VARIANTS = ("base", "decoupled")
+BEFORE = "base"
+# Column -> the variant, and the directory of the patches on top of it.
+COLUMNS = {
+    BEFORE: ("base", ""),
+    "series": ("base", "arch/x86/kvm/patches"),
+    "decoupled": ("decoupled", ""),
+}
 TESTS = ("perf", "blocked")
 DEFAULT_RUNS = 10
 TIMEOUT = 300  # of a program: base is given its time
@@ -29,27 +36,31 @@ AREAS = {
     "parked": "What an operation takes that starts while populate waits for its source page; "
               "blocked if it does not end before the source page is there.",
 }
-METHOD = ("Median of all samples, and their first and third quartile. A difference in parentheses "
-          "is no difference: the quartiles overlap. Base and decoupled were booted in turns.")
+KERNELS = ("Base is the kernel as released, series the same with the decoupling series, decoupled "
+           "with the series and the guest_memfd test bed, which has a lock and a bitmap of its own "
+           "for every page. What the series costs, or gains, is between base and series.")
+METHOD = ("Median of all samples, and their first and third quartile; then the difference to base. "
+          "One in parentheses is no difference: the quartiles overlap. The kernels were booted in "
+          "turns.")
 EMULATED = ("SEAMCALLs are emulated, and the CPU is: the times are those of this machine, and only "
             "their relation means something.")
 
 
 @dataclasses.dataclass
 class Comparison:
-    """One kernel line: what each variant said in the runs that passed."""
+    """One kernel line: what each kernel said in the runs that passed."""
 
     line: str
     headlines: typing.List[str]
     runs: typing.Dict[str, int] = dataclasses.field(
-        default_factory=lambda: {variant: 0 for variant in VARIANTS})
+        default_factory=lambda: {column: 0 for column in COLUMNS})
     numbers: typing.Dict[str, metrics.Numbers] = dataclasses.field(
-        default_factory=lambda: {variant: {} for variant in VARIANTS})
+        default_factory=lambda: {column: {} for column in COLUMNS})
     failures: typing.List[str] = dataclasses.field(default_factory=list)
 
     @property
     def names(self) -> typing.List[str]:
-        """Of all numbers, in the order of the tests, i.e. of the variant that has more of them."""
+        """Of all numbers, in the order of the tests, i.e. of the kernel that has more of them."""
         longest_first = sorted(self.numbers.values(), key=len, reverse=True)
         return list(dict.fromkeys(name for numbers in longest_first for name in numbers))
 
@@ -64,8 +75,7 @@ def run(out: steps.Steps, kernels: typing.Sequence[str], runs: int,
         file.touch()  # not to find out in an hour that it cannot be written
     compared: typing.List[Comparison] = []
     for line in kernels:
-        jobs = {variant: job.Job(line=line, variant=variant, tests=TESTS, **common)
-                for variant in VARIANTS}
+        jobs = {column: job_of(line, column, **common) for column in COLUMNS}
         result = Comparison(line, [job.headline(one) for one in jobs.values()])
         for entry in samples:
             add(result, entry)
@@ -85,6 +95,12 @@ def run(out: steps.Steps, kernels: typing.Sequence[str], runs: int,
     return errors.FAILED if failures else errors.PASSED
 
 
+def job_of(line: str, column: str, **common: typing.Any) -> job.Job:
+    variant, directory = COLUMNS[column]
+    applied = tuple(of_directory(line, directory)) if directory else ()
+    return job.Job(line=line, variant=variant, applied=applied, tests=TESTS, **common)
+
+
 def write(file: typing.Optional[pathlib.Path], text: str) -> None:
     if file:
         file.write_text(text, encoding="utf-8")
@@ -94,9 +110,9 @@ def read(file: pathlib.Path) -> typing.List[Comparison]:
     """What a former call wrote to its --json."""
     try:
         return [Comparison(entry["line"], entry["headlines"], entry["runs"], {
-            variant: {name: metrics.Series(**both[variant])
-                      for name, both in entry["numbers"].items() if variant in both}
-            for variant in VARIANTS}, entry["failures"])
+            column: {name: metrics.Series(**each[column])
+                     for name, each in entry["numbers"].items() if column in each}
+            for column in COLUMNS}, entry["failures"])
                 for entry in json.loads(file.read_text(encoding="utf-8"))]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise errors.Broken(f"{paths.shown(file)} is not what compare --json writes") from None
@@ -109,31 +125,32 @@ def add(result: Comparison, other: Comparison) -> None:
     if other.headlines != result.headlines:
         raise errors.Broken(f"samples of another kernel: {'; '.join(other.headlines)}")
     result.failures += other.failures
-    for variant in VARIANTS:
-        result.runs[variant] += other.runs[variant]
-        metrics.merge(result.numbers[variant], other.numbers[variant])
+    for column in COLUMNS:
+        result.runs[column] += other.runs[column]
+        metrics.merge(result.numbers[column], other.numbers[column])
 
 
 def measure(out: steps.Steps, result: Comparison, runs: int,
             jobs: typing.Mapping[str, job.Job]) -> None:
-    """Builds both kernels, then boots them in turns."""
+    """Builds the kernels, then boots them in turns."""
     with contextlib.ExitStack() as stack:
         built = {}
-        for variant, one in jobs.items():
+        for column, one in jobs.items():
             out.say(job.headline(one))
             stack.enter_context(paths.locked(one.name, out.say))
-            built[variant] = job.prepare(out, one)
-        for variant in order(1 if out.dry_run else runs):
-            measure_once(out, result, jobs[variant], built[variant])
+            built[column] = job.prepare(out, one)
+        for column in order(1 if out.dry_run else runs):
+            measure_once(out, result, column, jobs[column], built[column])
 
 
 def order(runs: int) -> typing.List[str]:
     """To and fro, so that a machine that gets slower, or faster, is unfair to nobody."""
-    turns = (VARIANTS, tuple(reversed(VARIANTS)))
-    return [variant for number in range(runs) for variant in turns[number % 2]]
+    turns = (tuple(COLUMNS), tuple(reversed(COLUMNS)))
+    return [column for number in range(runs) for column in turns[number % 2]]
 
 
-def measure_once(out: steps.Steps, result: Comparison, one: job.Job, built: job.Built) -> None:
+def measure_once(out: steps.Steps, result: Comparison, column: str, one: job.Job, built: job.Built
+                 ) -> None:
     if out.dry_run:
         job.boot_all(out, one, built, paths.RUN / "dry-run")
         return
@@ -142,22 +159,22 @@ def measure_once(out: steps.Steps, result: Comparison, one: job.Job, built: job.
     verdict = job.boot_all(out, one, built, directory)
     if verdict.status != errors.PASSED:
         report.print_programs(out, verdict.programs)
-        result.failures += [f"{one.line} {one.variant}: {paths.shown(directory)}: {finding}"
+        result.failures += [f"{one.line} {column}: {paths.shown(directory)}: {finding}"
                             for finding in verdict.findings or ["failed"]]
         return
-    metrics.add(result.numbers[one.variant], verdict.programs)
-    result.runs[one.variant] += 1
+    metrics.add(result.numbers[column], verdict.programs)
+    result.runs[column] += 1
 
 
 def rows(result: Comparison) -> typing.List[typing.List[str]]:
-    """Name, unit, median and quartiles of each variant, difference."""
-    found = [["number", "unit", *(f"{variant}{' [q1, q3]'}" for variant in VARIANTS),
-              "difference"]]
+    """Name, unit, median and quartiles on each kernel, differences to the first."""
+    others = [column for column in COLUMNS if column != BEFORE]
+    found = [["number", "unit", *(f"{column} [q1, q3]" for column in COLUMNS), *others]]
     for name in result.names:
-        before, after = (result.numbers[variant].get(name, metrics.Series())
-                         for variant in VARIANTS)
-        found.append([label(name), before.unit or after.unit, cell(before), cell(after),
-                      difference(before, after)])
+        each = {column: result.numbers[column].get(name, metrics.Series()) for column in COLUMNS}
+        found.append([label(name), next((one.unit for one in each.values() if one.unit), ""),
+                      *(cell(one) for one in each.values()),
+                      *(difference(each[BEFORE], each[column]) for column in others)])
     return found
 
 
@@ -200,9 +217,9 @@ def difference(before: metrics.Series, after: metrics.Series) -> str:
 
 def section(result: Comparison) -> typing.List[str]:
     """One kernel line, in RST."""
-    lines = rst.heading(f"{result.line}: base and decoupled", "=")
+    lines = rst.heading(f"{result.line}: {', '.join(COLUMNS)}", "=")
     lines += [f"- {text}" for text in result.headlines]
-    lines += [f"- runs: {', '.join(f'{variant} {result.runs[variant]}' for variant in VARIANTS)}",
+    lines += [f"- runs: {', '.join(f'{column} {result.runs[column]}' for column in COLUMNS)}",
               ""]
     if result.failures:
         lines += [f"Left out: runs that did not pass, with {len(result.failures)} findings.", ""]
@@ -212,9 +229,9 @@ def section(result: Comparison) -> typing.List[str]:
 def document(compared: typing.Sequence[Comparison]) -> str:
     """A whole file, fit for Documentation."""
     lines = [".. SPDX-License-Identifier: GPL-2.0-only", ""]
-    title = "KVM_TDX_INIT_MEM_REGION: base and decoupled"
+    title = "KVM_TDX_INIT_MEM_REGION in numbers"
     lines += ["=" * len(title), *rst.heading(title, "=")]
-    for text in ("Written by ``scripts/tdx-init-mem compare``.", EMULATED, METHOD):
+    for text in ("Written by ``scripts/tdx-init-mem compare``.", EMULATED, KERNELS, METHOD):
         lines += rst.paragraph(text)
     for area, text in AREAS.items():
         lines += [area, *rst.paragraph(text, "    ")]
@@ -227,7 +244,7 @@ def as_json(compared: typing.Sequence[Comparison]) -> str:
     return json.dumps([{
         "line": result.line, "headlines": result.headlines, "runs": result.runs,
         "failures": result.failures,
-        "numbers": {name: {variant: dataclasses.asdict(result.numbers[variant][name])
-                           for variant in VARIANTS if name in result.numbers[variant]}
+        "numbers": {name: {column: dataclasses.asdict(result.numbers[column][name])
+                           for column in COLUMNS if name in result.numbers[column]}
                     for name in result.names},
     } for result in compared], indent=1) + "\n"

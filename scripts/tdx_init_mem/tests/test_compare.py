@@ -87,10 +87,16 @@ class Difference(unittest.TestCase):
 class Order(unittest.TestCase):
 
     def test_each_as_often_and_in_turns(self) -> None:
-        self.assertEqual(compare.order(2), ["base", "decoupled", "decoupled", "base"])
+        self.assertEqual(compare.order(2), ["base", "series", "decoupled",
+                                            "decoupled", "series", "base"])
         for runs in (1, 3, 10):
             order = compare.order(runs)
-            self.assertEqual([order.count(variant) for variant in compare.VARIANTS], [runs, runs])
+            self.assertEqual([order.count(column) for column in compare.COLUMNS], [runs] * 3)
+
+    def test_series_is_on_top_of_the_release(self) -> None:
+        one = compare.job_of("v7.3", "series")
+        self.assertEqual((one.variant, one.applied[0].name[:4]), ("base", "0001"))
+        self.assertEqual(compare.job_of("v7.3", "base").applied, ())
 
 
 class Table(unittest.TestCase):
@@ -102,15 +108,18 @@ class Table(unittest.TestCase):
     def result(self) -> compare.Comparison:
         result = compare.Comparison("v7.3", ["one", "other"])
         result.numbers["base"] = {"parked.enable_cap.took": series(unit="", blocked=1)}
+        result.numbers["series"] = {"new.x.y": series(2)}
         result.numbers["decoupled"] = {"parked.enable_cap.took": series(7), "new.x.y": series(1),
                                        "hold.x.y_share": series(5, unit="percent")}
         return result
 
     def test_rows_have_what_either_variant_said(self) -> None:
         self.assertEqual(compare.rows(self.result())[1:], [
-            ["parked, enable cap, took", "us", "blocked", "7.00 [7.00, 7.00]", "not blocked"],
-            ["new, x, y", "us", "not measured", "1.00 [1.00, 1.00]", ""],
-            ["hold, x, y share", "percent", "not measured", "5.00 [5.00, 5.00]", ""]])
+            ["parked, enable cap, took", "us", "blocked", "not measured", "7.00 [7.00, 7.00]", "",
+             "not blocked"],
+            ["new, x, y", "us", "not measured", "2.00 [2.00, 2.00]", "1.00 [1.00, 1.00]", "", ""],
+            ["hold, x, y share", "percent", "not measured", "not measured", "5.00 [5.00, 5.00]",
+             "", ""]])
 
     def test_document_is_rst(self) -> None:
         try:
@@ -127,7 +136,7 @@ class Table(unittest.TestCase):
         data, = json.loads(compare.as_json([self.result()]))
         self.assertEqual(data["numbers"]["parked.enable_cap.took"]["base"]["blocked"],
                          ["down_write"])
-        self.assertEqual(list(data["numbers"]["new.x.y"]), ["decoupled"])
+        self.assertEqual(list(data["numbers"]["new.x.y"]), ["series", "decoupled"])
 
 
 class Run(unittest.TestCase):
@@ -141,7 +150,7 @@ class Run(unittest.TestCase):
 
         def boot(_out: steps.Steps, one: job.Job, _built: job.Built, _where: pathlib.Path
                  ) -> judge.Verdict:
-            booted.append(one.variant)
+            booted.append("series" if one.applied else one.variant)
             return queue.pop(0)
 
         with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(text), \
@@ -159,19 +168,21 @@ class Run(unittest.TestCase):
         with tempfile.TemporaryDirectory() as name:
             file = pathlib.Path(name) / "table.rst"
             status, text, booted = self.compare(
-                [self.good(10), self.good(20), self.good(20), self.good(12)], "--runs", "2",
+                [self.good(value) for value in (10, 5, 20, 20, 7, 12)], "--runs", "2",
                 "--rst", str(file))
             self.assertIn("hole, quiet, median", file.read_text(encoding="utf-8"))
         self.assertEqual((status, booted), (errors.PASSED, compare.order(2)))
-        self.assertRegex(text, r"hole, quiet, median +us +11\.0 .* 20\.0 .* \+81\.8 %")
+        self.assertRegex(text, r"hole, quiet, median +us +11\.0 .* 6\.00 .* 20\.0 .* -45\.5 % +\+81\.8 %")
 
     def test_samples_of_earlier_calls_are_added(self) -> None:
         with tempfile.TemporaryDirectory() as name:
             first, second = (str(pathlib.Path(name) / file) for file in ("1.json", "2.json"))
-            self.compare([self.good(10), self.good(20)], "--runs", "1", "--json", first)
-            status, text, _ = self.compare([self.good(12), self.good(24)], "--runs", "1",
+            self.compare([self.good(10), self.good(5), self.good(20)], "--runs", "1",
+                         "--json", first)
+            status, text, _ = self.compare([self.good(12), self.good(7), self.good(24)],
+                                           "--runs", "1",
                                            "--json", second, "--add", first)
-            self.assertIn("runs: base 2, decoupled 2", text)
+            self.assertIn("runs: base 2, series 2, decoupled 2", text)
             status, again, booted = self.compare([], "--runs", "0", "--add", second)
         self.assertEqual((status, booted), (errors.PASSED, []))
         for both in text, again:
@@ -180,7 +191,8 @@ class Run(unittest.TestCase):
     def test_samples_of_another_kernel_are_refused(self) -> None:
         with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
             file = pathlib.Path(name) / "1.json"
-            self.compare([self.good(10), self.good(20)], "--runs", "1", "--json", str(file))
+            self.compare([self.good(10), self.good(5), self.good(20)], "--runs", "1",
+                         "--json", str(file))
             file.write_text(file.read_text(encoding="utf-8").replace("7.3.4", "7.3.5"),
                             encoding="utf-8")
             status, _, booted = self.compare([], "--add", str(file))
@@ -191,11 +203,12 @@ class Run(unittest.TestCase):
 
     def test_failed_run_is_left_out_and_told(self) -> None:
         status, text, _ = self.compare(
-            [self.good(10), judge.Verdict(errors.FAILED, [], ["WARNING at x"])], "--runs", "1")
+            [self.good(10), self.good(5), judge.Verdict(errors.FAILED, [], ["WARNING at x"])],
+            "--runs", "1")
         self.assertEqual(status, errors.FAILED)
         self.assertIn("v7.3 decoupled: ", text)
         self.assertIn("WARNING at x", text)
-        self.assertIn("runs: base 1, decoupled 0", text)
+        self.assertIn("runs: base 1, series 1, decoupled 0", text)
 
     def test_unwritable_file_is_found_out_first(self) -> None:
         with contextlib.redirect_stderr(io.StringIO()):
