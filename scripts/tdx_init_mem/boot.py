@@ -18,9 +18,9 @@ import typing
 
 from . import errors, paths, qemu, srat, steps, watchdog
 
+GIB = 1 << 30
 # The one record of the machine. No TDX-erratum model; CPUID details come from the plugin. Without
 # ERMS, FSRM the kernel clears and copies by words: TCG takes eight times as long for bytes.
-GIB = 1 << 30
 MACHINE = ("-M", "q35", "-accel", "tcg,thread=multi", "-m", "2G", "-display", "none",
            "-nodefaults", "-no-reboot", "-acpitable", "sig=SRAT,rev=3,data=srat.bin")
 NODES = ((0, GIB), (GIB, GIB))  # of that memory
