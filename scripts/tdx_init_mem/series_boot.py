@@ -5,10 +5,12 @@ import fnmatch
 import pathlib
 import typing
 
-from . import errors, expectations, job, lines, matrix, series, steps
+from . import compose, errors, expectations, job, lines, matrix, mutant, series, steps
 
 # A directory of patches more each.
 VARIANTS = tuple(lines.VARIANTS)
+# One reports numbers, the other tests the emulated host.
+NOT_OF_PATCHES = ("perf", "emulator")
 
 
 def patches_of(line: str) -> typing.List[pathlib.Path]:
@@ -46,7 +48,8 @@ def job_of(line: str, number: int, **common: typing.Any) -> job.Job:
                    if len(series.of_variant(line, name, ()).patches) <= number)
     applied = first[len(series.of_variant(line, variant, ()).patches):]
     expected = expected_of(line, first)
-    tests = expectations.DEADLOCKED if deadlocks(line, expected) else ()
+    tests = expectations.DEADLOCKED if deadlocks(line, expected) else tuple(
+        name for name in map(mutant.family, compose.programs()) if name not in NOT_OF_PATCHES)
     return job.Job(line=line, variant=variant, applied=applied, keep_going=True,
                    expected=expected, tests=tests, **common)
 
