@@ -25,11 +25,13 @@ static int node_of(u64 hpa)
 	char line[128];
 
 	TEST_ASSERT(file, ZONEINFO ": errno %d", errno);
+	/* Of each zone the node, then its size, then where it begins. */
 	while (found < 0 && fgets(line, sizeof(line), file)) {
-		sscanf(line, "Node %d, zone", &node);
-		sscanf(line, " spanned %lu", &spanned);
-		if (sscanf(line, " start_pfn: %lu", &start) == 1 && pfn >= start &&
-		    pfn < start + spanned)
+		if (sscanf(line, "Node %d, zone", &node) == 1 ||
+		    sscanf(line, " spanned %lu", &spanned) == 1 ||
+		    sscanf(line, " start_pfn: %lu", &start) != 1)
+			continue;
+		if (pfn >= start && pfn < start + spanned)
 			found = node;
 	}
 	fclose(file);
