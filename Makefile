@@ -5,10 +5,11 @@
 #   make test-lines  every released line from 6.16 on: an hour of kernel builds
 #   make test-series  the suite after each patch of the series: an hour and a half
 #   make test-mutants  plants one bug after the other: about an hour
+#   make test-speed  the developer's loop, and a boot with and without the plugin
 #   make lint   style of everything in the repository
 #   make check  unit tests of the models only: seconds, no root, no kernel
 
-.PHONY: run test test-lines test-series test-mutants lint check clean
+.PHONY: run test test-lines test-series test-mutants test-speed lint check clean
 run:
 	scripts/tdx-init-mem setup
 	scripts/tdx-init-mem matrix
@@ -22,6 +23,9 @@ test-series:
 
 test-mutants:
 	scripts/prove mutants
+
+test-speed:
+	TDX_INIT_MEM_BOOT_PAIRS=15 scripts/prove warm overhead
 
 test:
 	scripts/prove
