@@ -177,10 +177,12 @@ STAGES: typing.Tuple[Stage, ...] = (
           "nothing less is in the tables of the whole test bed"),
     Stage("v6.18", "KVM-TDX-Add-a-page-of-the-initial-image-in-the-act-o", "mapped-once",
           "no second get_pfn under populate any more, but the source is still pinned there"),
-    Stage("v6.18", "KVM-TDX-Decouple-KVM_TDX_INIT_MEM_REGION-from-kvm_gm", "decoupled",
-          "no populate"),
-    Stage("v7.3", "KVM-TDX-Decouple-KVM_TDX_INIT_MEM_REGION-from-kvm_gm", "decoupled",
-          "no populate"),
+    Stage("v6.18", "KVM-TDX-Decouple-KVM_TDX_INIT_MEM_REGION-from-kvm_gm", "slots-locked",
+          "no populate, but the source is still pinned under slots_lock"),
+    Stage("v6.18", "KVM-TDX-Pin-the-source-of-an-initial-page-without-sl", "decoupled",
+          "nobody waits for the source"),
+    Stage("v7.3", "KVM-TDX-Pin-the-source-of-initial-pages-without-any-", "decoupled",
+          "no populate, and nobody waits for the source"),
 )
 
 ORDER = ("v6.18/0009: populate waits for mmap_lock with the invalidate lock held until then; lockdep, "
@@ -191,17 +193,19 @@ RETRIED = ("nothing to fix: since v6.18/0006 the kernel tries a busy page again,
            "knows releases and the whole series only, waits for -EBUSY")
 
 # In the middle of the 6.18 series: what its second half cures may be there, or not.
-MAPPED_ONCE: typing.Tuple[Known, ...] = (
-    *(dataclasses.replace(row, line="v6.18", variant="mapped-once", sure=False)
+MIDDLE: typing.Tuple[Known, ...] = (
+    *(dataclasses.replace(row, line="v6.18", variant=variant, sure=False)
+      for variant in ("mapped-once", "slots-locked")
       for row in OF_RELEASES if matches(("v6.18", row.line), ("base", row.variant))),
     *(Known("v6.18", "mapped-once", f"tdx_init_mem_{family}_test", "*", ORDER, ORDER_TRACES, False)
       for family in ("huge_user", "lockdep", "preparedness")),
-    *(Known("v6.18", "mapped-once", "tdx_init_mem_steer_test", case, RETRIED, (), False)
+    *(Known("v6.18", variant, "tdx_init_mem_steer_test", case, RETRIED, (), False)
+      for variant in ("mapped-once", "slots-locked")
       for case in ("failed.page_add_*", "mode.failing_until_*", "mode.signal_ends_*",
                    "mode.busy_once_*")),
 )
 
-KNOWN: typing.Tuple[Known, ...] = (*OF_RELEASES, *MAPPED_ONCE)
+KNOWN: typing.Tuple[Known, ...] = (*OF_RELEASES, *MIDDLE)
 
 
 def skip_reason(line: str, variant: str, program: str, case: str) -> typing.Optional[str]:

@@ -21,6 +21,7 @@ VARIANT_SETTINGS = {
     "shared-lock": {"TDX_INIT_MEM_SHARED_LOCK": "1"},
     "recursion": {"TDX_INIT_MEM_SHARED_LOCK": "1"},
     "mapped-once": {"TDX_INIT_MEM_SHARED_LOCK": "1"},
+    "slots-locked": {"TDX_INIT_MEM_SHARED_LOCK": "1"},
     "decoupled": {"TDX_INIT_MEM_SHARED_LOCK": "1", "TDX_INIT_MEM_DECOUPLED": "1"},
 }
 
