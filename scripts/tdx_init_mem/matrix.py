@@ -50,7 +50,8 @@ def summarise(out: steps.Steps,
               json_file: typing.Optional[pathlib.Path]) -> int:
     families = sorted({program.family for _, verdict, _ in results
                        for program in verdict.programs})
-    rows: typing.List[typing.List[str]] = [["kernel", "variant", *families, "as expected"]]
+    # A family a row: there are many of them, and few kernels.
+    columns: typing.List[typing.List[str]] = [["", "", *families, "as expected"]]
     notes: typing.List[str] = []
     status = errors.PASSED
     cells_as_data = []
@@ -58,9 +59,10 @@ def summarise(out: steps.Steps,
         row_status, cells, row_notes = judge_row(one, verdict, stop)
         status = max(status, row_status)
         by_family = {program.family: cell for program, cell in cells}
-        rows.append([one.line, one.variant,
-                     *(mark(by_family[name]) if name in by_family else "-" for name in families),
-                     "yes" if row_status == errors.PASSED else "NO"])
+        columns.append([one.line, one.variant,
+                        *(mark(by_family[name]) if name in by_family else "-"
+                          for name in families),
+                        "yes" if row_status == errors.PASSED else "NO"])
         notes += row_notes
         cells_as_data.append({
             "line": one.line, "variant": one.variant, "status": row_status, "stopped": stop,
@@ -72,7 +74,7 @@ def summarise(out: steps.Steps,
         out.say(line)
     if notes:
         out.say()
-    for line in report.table(rows):
+    for line in report.table([list(row) for row in zip(*columns)], header=2):
         out.say(line)
     verdict_text = ("all as expected" if status == errors.PASSED
                     else "NOT as expected: see the cells marked with !")

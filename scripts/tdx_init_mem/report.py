@@ -131,10 +131,10 @@ def as_json(verdict: judge.Verdict, headline: str,
     }, indent=1) + "\n"
 
 
-def table(rows: typing.Sequence[typing.Sequence[str]]) -> typing.List[str]:
-    """Plain columns; the first row is the head."""
+def table(rows: typing.Sequence[typing.Sequence[str]], header: int = 1) -> typing.List[str]:
+    """Plain columns; the first @header rows are the head."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
              for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
+    lines.insert(header, "  ".join("-" * width for width in widths))
     return lines
