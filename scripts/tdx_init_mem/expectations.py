@@ -192,6 +192,9 @@ ORDER_TRACES = ("possible circular locking dependency detected: kvm_gmem_fault_u
 RETRIED = ("nothing to fix: since v6.18/0006 the kernel tries a busy page again, while the test, which "
            "knows releases and the whole series only, waits for -EBUSY")
 
+READDED = ("nothing to fix: since v6.18/0009 a page that was converted there and back can be added again, "
+           "while the test, which knows releases and the whole series only, waits for -EEXIST")
+
 # In the middle of the 6.18 series: what its second half cures may be there, or not.
 MIDDLE: typing.Tuple[Known, ...] = (
     *(dataclasses.replace(row, line="v6.18", variant=variant, sure=False)
@@ -203,6 +206,10 @@ MIDDLE: typing.Tuple[Known, ...] = (
       for variant in ("mapped-once", "slots-locked")
       for case in ("failed.page_add_*", "mode.failing_until_*", "mode.signal_ends_*",
                    "mode.busy_once_*")),
+    *(Known("v6.18", "slots-locked", program, case, READDED)
+      for program, case in (
+          ("tdx_init_mem_abi_test", "order.page_after_conversion"),
+          ("tdx_init_mem_preparedness_test", "*.add_after_conversion_is_as_documented"))),
 )
 
 KNOWN: typing.Tuple[Known, ...] = (*OF_RELEASES, *MIDDLE)
