@@ -61,7 +61,8 @@ SKIPS: typing.Tuple[Skip, ...] = (
       for line in ("v6.16", "v6.17")
       for program, case in (("tdx_init_mem_lockdep_test", "order.*"),
                             ("tdx_init_mem_preparedness_test", "user.*"),
-                            ("tdx_init_mem_preparedness_test", "race.*"))),
+                            ("tdx_init_mem_preparedness_test", "race.*"),
+                            ("tdx_init_mem_source_test", "*.guest_memfd.*"))),
     *(Skip("*", "base", program, case, NO_HUGE)
       for program, case in (("tdx_init_mem_huge_*_test", "*"),
                             ("tdx_init_mem_preparedness_test", "*with_2m_folios.*"),

@@ -34,6 +34,12 @@ bool tdx_park_wait(struct tdx_park *park);
 /* Supplies the page, which wakes whoever waits for it.  May be repeated. */
 void tdx_park_release(struct tdx_park *park);
 
+/*
+ * No page will come from here any more: whoever waits for it asks the memory
+ * again, where it gets an empty page, or none if it was unmapped meanwhile.
+ */
+void tdx_park_abandon(struct tdx_park *park);
+
 /* Releases and frees everything. */
 void tdx_park_destroy(struct tdx_park *park);
 

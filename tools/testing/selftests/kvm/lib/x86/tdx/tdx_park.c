@@ -94,13 +94,21 @@ void tdx_park_release(struct tdx_park *park)
 	park->released = true;
 }
 
+void tdx_park_abandon(struct tdx_park *park)
+{
+	close(park->uffd);
+	park->uffd = -1;
+	park->released = true;
+}
+
 void tdx_park_destroy(struct tdx_park *park)
 {
 	if (!park->mem)
 		return;
 
 	tdx_park_release(park);
-	close(park->uffd);
+	if (park->uffd >= 0)
+		close(park->uffd);
 	munmap(park->mem, park->size);
 	free(park->content);
 	park->mem = NULL;
