@@ -4,127 +4,15 @@
  * equals what the kernel's own SHA-384 makes of the calls: pages measured or
  * not, in any order, with failed and resumed calls in between.
  */
-#include <linux/stddef.h> /* __counted_by, for the next */
-#include <linux/if_alg.h>
-#include <sys/socket.h>
+#include "tdx_init_mem_mrtd.h"
 
-#include "tdx_init_mem.h"
-
-#define MRTD_SIZE TDX_EMUL_MRTD_SIZE
-
-/* One PAGE.ADD or MR.EXTEND in the stream that is hashed. */
-#define BLOCK_SIZE 128
-#define CHUNK_SIZE 256
-
-/* SHA-384 by AF_ALG: a socket that is the algorithm, one of it for each hash. */
-static int sha384_open(void)
-{
-	const struct sockaddr_alg address = {
-		.salg_family = AF_ALG,
-		.salg_type = "hash",
-		.salg_name = "sha384",
-	};
-	int algorithm = socket(AF_ALG, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	int fd = -1;
-
-	if (algorithm < 0)
-		return -1;
-	if (!bind(algorithm, (const struct sockaddr *)&address, sizeof(address)))
-		fd = accept(algorithm, NULL, NULL);
-	close(algorithm);
-	return fd;
-}
-
-static void sha384(const void *data, size_t len, u8 digest[MRTD_SIZE])
-{
-	int fd = sha384_open();
-	ssize_t r;
-
-	TEST_ASSERT(fd >= 0, "AF_ALG: errno %d", errno);
-	do {
-		r = send(fd, data, len, MSG_MORE);
-		TEST_ASSERT(r >= 0 && (r || !len), "send to AF_ALG: errno %d", errno);
-		data += r;
-		len -= r;
-	} while (len);
-	r = recv(fd, digest, MRTD_SIZE, 0);
-	TEST_ASSERT(r == MRTD_SIZE, "recv from AF_ALG: %zd, errno %d", r, errno);
-	close(fd);
-}
-
-static const char *measure_lacks(void)
-{
-	int fd;
-
-	if (!tdx_host_is_emulated())
-		return "the host may read the MRTD of debug TDs only, and KVM makes none";
-	if (tdx_emul_lacks())
-		return tdx_emul_lacks();
-
-	fd = sha384_open();
-	if (fd < 0)
-		return "no SHA-384 by AF_ALG (CRYPTO_USER_API_HASH, CRYPTO_SHA512)";
-	close(fd);
-	return NULL;
-}
-
-/* What the calls so far must have contributed. */
-struct stream {
-	u8 *bytes;
-	size_t len;
-	size_t size;
-};
-
-static void stream_append(struct stream *stream, const void *bytes, size_t len)
-{
-	if (stream->len + len > stream->size) {
-		stream->size = 2 * (stream->len + len);
-		stream->bytes = realloc(stream->bytes, stream->size);
-		TEST_ASSERT(stream->bytes, "Insufficient memory");
-	}
-	memcpy(stream->bytes + stream->len, bytes, len);
-	stream->len += len;
-}
-
-/* A block is the name of the call, the gpa, and zeros. */
-static void stream_append_block(struct stream *stream, const char *name, u64 gpa)
-{
-	u8 block[BLOCK_SIZE] = {};
-
-	memcpy(block, name, strlen(name));
-	memcpy(block + 16, &gpa, sizeof(gpa));
-	stream_append(stream, block, sizeof(block));
-}
-
-static void stream_append_page(struct stream *stream, u64 gpa, const void *content, u32 flags)
-{
-	unsigned int offset;
-
-	stream_append_block(stream, "MEM.PAGE.ADD", gpa);
-	if (!(flags & KVM_TDX_MEASURE_MEMORY_REGION))
-		return;
-
-	for (offset = 0; offset < PAGE_SIZE; offset += CHUNK_SIZE) {
-		stream_append_block(stream, "MR.EXTEND", gpa + offset);
-		stream_append(stream, content + offset, CHUNK_SIZE);
-	}
-}
-
-static void mrtd_print(char *text, const u8 mrtd[MRTD_SIZE])
-{
-	unsigned int i;
-
-	for (i = 0; i < MRTD_SIZE; i++)
-		sprintf(text + 2 * i, "%02x", mrtd[i]);
-}
-
-static void expect_mrtd(struct __test_metadata *_metadata, u64 tdr, const struct stream *stream,
-			const char *when)
+static void expect_mrtd(struct __test_metadata *_metadata, u64 tdr,
+			const struct mrtd_stream *stream, const char *when)
 {
 	char want_text[2 * MRTD_SIZE + 1], got_text[2 * MRTD_SIZE + 1];
 	u8 want[MRTD_SIZE], got[MRTD_SIZE];
 
-	sha384(stream->bytes, stream->len, want);
+	mrtd_of_stream(stream, want);
 	ASSERT_EQ(0, tdx_emul_mrtd(tdr, got));
 	mrtd_print(want_text, want);
 	mrtd_print(got_text, got);
@@ -155,7 +43,7 @@ FIXTURE(vector)
 {
 	struct td td;
 	struct td_slot low, high;
-	struct stream stream;
+	struct mrtd_stream stream;
 	u64 tdr;
 };
 
@@ -194,8 +82,8 @@ FIXTURE_SETUP(vector)
 {
 	struct tdx_emul_td newest;
 
-	if (measure_lacks())
-		SKIP(return, "%s", measure_lacks());
+	if (mrtd_lacks())
+		SKIP(return, "%s", mrtd_lacks());
 
 	tdx_emul_reset();
 	td_create(&self->td);
@@ -235,7 +123,7 @@ TD_TEST_F(vector, mrtd_is_as_known)
 			break;
 		vector_fill(self->td.source, page->content);
 		vm_tdx_init_mem_region(self->td.vcpu, self->td.source, page->gpa, 1, page->flags);
-		stream_append_page(&self->stream, page->gpa, self->td.source, page->flags);
+		mrtd_append_page(&self->stream, page->gpa, self->td.source, page->flags);
 	}
 
 	expect_mrtd(_metadata, self->tdr, &self->stream, "before FINALIZE");
@@ -265,7 +153,7 @@ struct chunk {
 struct image {
 	struct td td;
 	struct td_slot slot;
-	struct stream stream;
+	struct mrtd_stream stream;
 	void *source;
 	u64 tdr;
 	u64 random;
@@ -321,8 +209,8 @@ FIXTURE_SETUP(image)
 	struct tdx_emul_td newest;
 	size_t i;
 
-	if (measure_lacks())
-		SKIP(return, "%s", measure_lacks());
+	if (mrtd_lacks())
+		SKIP(return, "%s", mrtd_lacks());
 
 	tdx_emul_reset();
 	image->random = tdx_host_seed();
@@ -357,7 +245,7 @@ static int image_add(struct image *image, struct kvm_tdx_init_mem_region *region
 	u64 gpa;
 
 	for (gpa = before.gpa; gpa < region->gpa; gpa += PAGE_SIZE)
-		stream_append_page(&image->stream, gpa, image->source + (gpa - IMAGE_GPA), flags);
+		mrtd_append_page(&image->stream, gpa, image->source + (gpa - IMAGE_GPA), flags);
 
 	return r;
 }
