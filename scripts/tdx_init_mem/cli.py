@@ -24,7 +24,9 @@ bisect-run gives git bisect 0, 1 and, for the others, 125.
 environment:
   TDX_INIT_MEM_QEMU    this QEMU, like --qemu
   TDX_INIT_MEM_MIRROR  the Debian mirror, where apt's own configuration names none
-  TDX_INIT_MEM_JOBS    jobs of a build (default: one for each CPU)"""
+  TDX_INIT_MEM_JOBS    jobs of a build (default: one for each CPU)
+  TDX_INIT_MEM_STRESS_STEPS, TDX_INIT_MEM_STRESS_MS
+                       bounds of each case of the stress tests, for a soak with --timeout"""
 BISECT = {errors.PASSED: 0, errors.FAILED: 1}
 BISECT_SKIP = 125
 BISECT_STOP = 128

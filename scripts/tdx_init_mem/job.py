@@ -4,6 +4,7 @@
 import dataclasses
 import fnmatch
 import hashlib
+import os
 import pathlib
 import re
 import time
@@ -16,6 +17,8 @@ from .results import Status
 PROGRAM_NAME = "tdx_init_mem_{}_test"
 DEFAULT_TIMEOUT = 120
 KEPT_RUNS = 200
+# Of the runner's own environment: how long the random tests go on.
+PASSED_ON = ("TDX_INIT_MEM_STRESS_STEPS", "TDX_INIT_MEM_STRESS_MS")
 # What the tests may know about the kernel under them.
 VARIANT_SETTINGS = {
     "shared-lock": {"TDX_INIT_MEM_SHARED_LOCK": "1"},
@@ -176,7 +179,9 @@ def select(programs: typing.Sequence[str], globs: typing.Sequence[str]
 
 
 def settings(job: Job) -> typing.Dict[str, str]:
-    return {"TDX_INIT_MEM_SEED": str(job.seed), **VARIANT_SETTINGS.get(job.judged_as, {})}
+    passed_on = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
+    return {"TDX_INIT_MEM_SEED": str(job.seed), **passed_on,
+            **VARIANT_SETTINGS.get(job.judged_as, {})}
 
 
 def boot_once(out: steps.Steps, job: Job, built: Built, directory: pathlib.Path,
