@@ -103,11 +103,11 @@ static inline int td_delete_slot(struct td *td)
 	return __vm_set_user_memory_region2(td->vm, TD_SLOT, 0, TD_GPA, 0, NULL, 0, 0);
 }
 
-static inline void td_create(struct td *td)
+/* All but the VM and its vCPU. */
+static inline void td_create_memory(struct td *td)
 {
 	unsigned int i;
 
-	td->vm = vm_tdx_create();
 	td->shared = td_mmap(TD_SIZE);
 	td->source = td_mmap(2 * TD_SIZE);
 	for (i = 0; i < 2 * TD_NR_PAGES; i++)
@@ -116,6 +116,12 @@ static inline void td_create(struct td *td)
 	td->gmem = vm_create_guest_memfd(td->vm, TD_SIZE, 0);
 	TEST_ASSERT(!td_set_slot(td), "KVM_SET_USER_MEMORY_REGION2 failed, errno %d", errno);
 	vm_mem_set_private(td->vm, TD_GPA, TD_SIZE);
+}
+
+static inline void td_create(struct td *td)
+{
+	td->vm = vm_tdx_create();
+	td_create_memory(td);
 	td->vcpu = vm_tdx_vcpu_add(td->vm, 0);
 }
 

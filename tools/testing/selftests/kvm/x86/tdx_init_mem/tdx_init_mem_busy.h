@@ -18,9 +18,7 @@
 #include "tdx_init_mem.h"
 #include "tdx/tdx_emul.h"
 
-/* Leaves, see tdx_emul.h. */
-#define TDH_MNG_RD 11
-#define TDH_VP_INIT 22
+/* All leaf numbers are below. */
 #define BUSY_NR_LEAVES 64
 
 /* The other slot, right behind the first one. */

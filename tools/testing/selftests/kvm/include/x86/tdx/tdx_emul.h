@@ -15,17 +15,35 @@
 #include "tdx/tdx_emul_abi.h"
 
 /* What the module speaks of, as far as the tests do. */
+#define TDH_MNG_ADDCX 1
 #define TDH_MEM_PAGE_ADD 2
 #define TDH_MEM_SEPT_ADD 3
+#define TDH_VP_ADDCX 4
+#define TDH_MEM_RANGE_BLOCK 7
+#define TDH_MNG_KEY_CONFIG 8
 #define TDH_MNG_CREATE 9
+#define TDH_VP_CREATE 10
+#define TDH_MNG_RD 11
 #define TDH_MR_EXTEND 16
 #define TDH_MR_FINALIZE 17
+#define TDH_VP_FLUSH 18
+#define TDH_MNG_VPFLUSHDONE 19
+#define TDH_MNG_KEY_FREEID 20
 #define TDH_MNG_INIT 21
+#define TDH_VP_INIT 22
+#define TDH_PHYMEM_PAGE_RECLAIM 28
+#define TDH_MEM_PAGE_REMOVE 29
+#define TDH_MEM_TRACK 38
+#define TDH_PHYMEM_CACHE_WB 40
+#define TDH_PHYMEM_PAGE_WBINVD 41
+#define TDH_VP_WR 43
 
 #define TDX_SUCCESS 0ull
 #define TDX_OPERAND_INVALID 0xc000010000000000ull
 #define TDX_OPERAND_BUSY 0x8000020000000000ull
 #define TDX_RND_NO_ENTROPY 0x8000020300000000ull
+#define TDX_INTERRUPTED_RESUMABLE 0x8000000300000000ull
+#define TDX_KEY_GENERATION_FAILED 0x8000080000000000ull
 
 /* Operands in the details of a status. */
 #define TDX_OPERAND_RCX 1

@@ -41,6 +41,8 @@ struct kvm_tdx_capabilities *vm_tdx_get_capabilities(struct kvm_vm *vm);
 
 /* A TD before KVM_TDX_INIT_VM, with the split irqchip that TDX demands. */
 struct kvm_vm *vm_tdx_create_uninit(void);
+/* What KVM_TDX_INIT_VM is called with; the caller frees it. */
+struct kvm_tdx_init_vm *vm_tdx_init_vm_arg(struct kvm_vm *vm);
 int __vm_tdx_init_vm(struct kvm_vm *vm);
 void vm_tdx_init_vm(struct kvm_vm *vm);
 

@@ -142,11 +142,10 @@ static void tdx_choose_cpuid(struct kvm_cpuid2 *td, const struct kvm_cpuid2 *con
 	}
 }
 
-int __vm_tdx_init_vm(struct kvm_vm *vm)
+struct kvm_tdx_init_vm *vm_tdx_init_vm_arg(struct kvm_vm *vm)
 {
 	struct kvm_tdx_capabilities *caps = vm_tdx_get_capabilities(vm);
 	struct kvm_tdx_init_vm *init;
-	int r, saved_errno;
 
 	init = calloc(1, sizeof(*init) + caps->cpuid.nent * sizeof(init->cpuid.entries[0]));
 	TEST_ASSERT(init, "Insufficient memory");
@@ -156,11 +155,17 @@ int __vm_tdx_init_vm(struct kvm_vm *vm)
 	init->xfam = caps->supported_xfam;
 	tdx_choose_cpuid(&init->cpuid, &caps->cpuid);
 
-	r = __vm_tdx_vm_ioctl(vm, KVM_TDX_INIT_VM, 0, init);
-	saved_errno = errno;
+	free(caps);
+	return init;
+}
+
+int __vm_tdx_init_vm(struct kvm_vm *vm)
+{
+	struct kvm_tdx_init_vm *init = vm_tdx_init_vm_arg(vm);
+	int r = __vm_tdx_vm_ioctl(vm, KVM_TDX_INIT_VM, 0, init);
+	int saved_errno = errno;
 
 	free(init);
-	free(caps);
 	errno = saved_errno;
 	return r;
 }
