@@ -185,7 +185,8 @@ class KnownTraces(unittest.TestCase):
     OTHER = "kernel BUG at a.c:1!"
 
     def judged(self, *splats: str, mark: str = "not ok", left: bool = True,
-               rest: typing.Sequence[str] = (), **report: typing.Any) -> judge.Verdict:
+               rest: typing.Sequence[str] = (), end: str = "", **report: typing.Any
+               ) -> judge.Verdict:
         code = " # exit=1" if mark == "not ok" else ""
         made = boot.Outcome(
             console="\n".join([f"[    1.000000] tdx-init-mem: start {self.NAME}",
@@ -193,13 +194,23 @@ class KnownTraces(unittest.TestCase):
                                f"[    3.000000] tdx-init-mem: done {self.NAME} status=1\n"]),
             ktap=(f"# tdx-init-mem: start {self.NAME}\n  1..1\n  {mark} 1 {self.CASE}\n"
                   f"{mark} 1 {self.NAME}{code}\n{'Bail out! x' if splats else ''}\n"),
-            ready=True, complete=True, report={**(with_left(False) if left else REPORT), **report})
+            ready=True, complete=not end, reason=end,
+            report={**(with_left(False) if left else REPORT), **report})
         return judge.judge(made, [self.NAME, *rest], judge.Kernel("v6.18", "base"))
 
     def test_come_with_the_failure(self) -> None:
         verdict = self.judged(self.SPLAT)
         self.assertEqual((verdict.status, verdict.findings), (errors.PASSED, []))
         self.assertIs(verdict.programs[0].cases[0].status, Status.KNOWN)
+
+    def test_may_end_the_machine(self) -> None:
+        row = expectations.Known("v6.18", "base", self.NAME, self.CASE, "6.19", ("after the *",))
+        for rows, status in (((row,), errors.PASSED), (expectations.KNOWN, errors.FAILED)):
+            with unittest.mock.patch.object(expectations, "KNOWN", rows):
+                verdict = self.judged(left=False, end="panic")
+                self.assertEqual(verdict.status, status)
+                self.assertEqual("after the tests: panic" in verdict.findings,
+                                 status == errors.FAILED)
 
     def test_of_what_is_undefined(self) -> None:
         for sure, status in ((True, errors.FAILED), (False, errors.PASSED)):
@@ -228,6 +239,39 @@ class KnownTraces(unittest.TestCase):
         self.assertEqual(judge.merge(first, second).status, errors.FAILED)
         second = judge.Verdict(errors.FAILED, [Program(ABI, Status.NOT_RUN)])
         self.assertEqual(judge.merge(first, second).status, errors.FAILED)
+
+
+class Answers(unittest.TestCase):
+    """A kernel that complains because it must."""
+
+    NAME = expectations.ANSWERS[0].program
+    SPLAT, OTHER = KnownTraces.SPLAT, KnownTraces.OTHER
+
+    def judged(self, *splats: str, mark: str = "ok", name: str = NAME) -> judge.Verdict:
+        made = boot.Outcome(
+            console="\n".join([f"[    1.000000] tdx-init-mem: start {name}",
+                               *(f"[    2.000000] {splat}" for splat in splats),
+                               f"[    3.000000] tdx-init-mem: done {name} status=0\n"]),
+            ktap=(f"# tdx-init-mem: start {name}\n  1..1\n  {mark} 1 fatal.a.b\n"
+                  f"{mark} 1 {name}{' # exit=1' if mark == 'not ok' else ''}\n"
+                  f"{'Bail out! x' if splats else ''}\n"),
+            ready=True, complete=True, report=REPORT)
+        return judge.judge(made, [name, ABI], judge.Kernel("v7.3", "base"))
+
+    def test_are_no_failure_and_the_rest_runs(self) -> None:
+        first = self.judged(self.SPLAT)
+        self.assertIs(first.programs[0].status, Status.PASS)
+        self.assertEqual((first.status, first.findings), (errors.FAILED, []))
+        second = judge.Verdict(errors.PASSED, [Program(ABI, Status.PASS)])
+        self.assertEqual(judge.merge(first, second).status, errors.PASSED)
+
+    def test_excuse_nothing_else(self) -> None:
+        for verdict in (self.judged(self.SPLAT, self.OTHER), self.judged(self.OTHER),
+                        self.judged(self.SPLAT, mark="not ok"),
+                        self.judged(self.SPLAT, name=LOCKDEP)):
+            self.assertEqual(verdict.status, errors.FAILED)
+            self.assertIs(verdict.programs[0].status, Status.FAIL)
+            self.assertNotEqual(verdict.findings, [])
 
 
 class Compare(unittest.TestCase):

@@ -21,12 +21,25 @@
 struct tdx_audit_report {
 	unsigned int findings;
 	unsigned int planted;
+	unsigned int expected; /* by tdx_audit_expect(), hence no findings */
 	bool readable;
 	int debug_locks; /* 1 alive, 0 lockdep gave up, -1 no lockdep */
 	char first[256]; /* the first line found */
 };
 
 void tdx_audit_begin(void);
+
+/*
+ * A complaint that contains @text is what the kernel has to answer here.  NULL: none is.
+ * It taints the kernel all the same, so the runner has to know, too.
+ */
+void tdx_audit_expect(const char *text);
+
+/*
+ * A place that warns once per boot may do so once more from here on; false where the
+ * kernel cannot be told.
+ */
+bool tdx_audit_warn_again(void);
 
 /* Reads on to the present end of the kernel log. */
 void tdx_audit_scan(struct tdx_audit_report *report);
