@@ -249,6 +249,9 @@ MIDDLE: typing.Tuple[Known, ...] = (
       for variant in ("mapped-once", "slots-locked")
       for case in ("failed.page_add_*", "mode.failing_until_*", "mode.signal_ends_*",
                    "mode.busy_once_*")),
+    *(Known("v6.18", variant, FAULT, "told.*_page_add_busy.*", RETRIED, (), False)
+      for variant in ("mapped-once", "slots-locked")),
+    Known("v6.18", "slots-locked", "tdx_init_mem_conversion_test", "*", READDED, (), False),
     *(Known("v6.18", "slots-locked", program, case, READDED)
       for program, case in (
           ("tdx_init_mem_abi_test", "order.page_after_conversion"),

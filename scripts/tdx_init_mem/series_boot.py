@@ -9,8 +9,8 @@ from . import compose, errors, expectations, job, lines, matrix, mutant, series,
 
 # A directory of patches more each.
 VARIANTS = tuple(lines.VARIANTS)
-# One reports numbers, the other tests the emulated host.
-NOT_OF_PATCHES = ("perf", "emulator")
+# Report numbers, test the emulated host, predict what releases and the whole series do.
+NOT_OF_PATCHES = ("perf", "emulator", "stress", "stress_race")
 
 
 def patches_of(line: str) -> typing.List[pathlib.Path]:
