@@ -283,6 +283,11 @@ def detection(line: str, variant: str, program: str) -> typing.Optional[Detectio
                 None)
 
 
+def deadlocks(line: str, variant: str) -> bool:
+    """Whether whatever populates on this kernel hangs."""
+    return all(detection(line, variant, f"tdx_init_mem_{family}_test") for family in DEADLOCKED)
+
+
 def known(line: str, variant: str, program: str) -> typing.List[Known]:
     return [row for row in KNOWN
             if matches((line, row.line), (variant, row.variant), (program, row.program))]

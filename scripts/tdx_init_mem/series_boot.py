@@ -35,12 +35,6 @@ def stale(line: str) -> typing.List[str]:
             if stage.line == line and not fnmatch.filter(names, f"????-{stage.since}.patch")]
 
 
-def deadlocks(line: str, variant: str) -> bool:
-    """Whether whatever populates on this kernel hangs."""
-    return all(expectations.detection(line, variant, f"tdx_init_mem_{family}_test")
-               for family in expectations.DEADLOCKED)
-
-
 def job_of(line: str, number: int, **common: typing.Any) -> job.Job:
     """The kernel with its first @number patches."""
     first = tuple(patches_of(line)[:number])
@@ -48,7 +42,7 @@ def job_of(line: str, number: int, **common: typing.Any) -> job.Job:
                    if len(series.of_variant(line, name, ()).patches) <= number)
     applied = first[len(series.of_variant(line, variant, ()).patches):]
     expected = expected_of(line, first)
-    tests = expectations.DEADLOCKED if deadlocks(line, expected) else tuple(
+    tests = expectations.DEADLOCKED if expectations.deadlocks(line, expected) else tuple(
         name for name in map(mutant.family, compose.programs()) if name not in NOT_OF_PATCHES)
     return job.Job(line=line, variant=variant, applied=applied, keep_going=True,
                    expected=expected, tests=tests, **common)
