@@ -8,6 +8,7 @@
 #define SELFTEST_KVM_TDX_MEMCG_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct tdx_memcg {
 	char path[64];
@@ -22,7 +23,13 @@ bool tdx_memcg_enter(struct tdx_memcg *memcg);
  */
 long tdx_memcg_pages(const struct tdx_memcg *memcg);
 
+/* From here on it may use no more than so many pages, nor swap; false if refused. */
+bool tdx_memcg_limit(const struct tdx_memcg *memcg, unsigned int pages);
+
 /* Into the root cgroup. */
 void tdx_memcg_leave(struct tdx_memcg *memcg);
+
+/* Removes what a process that did not live to leave its cgroup has left of it. */
+void tdx_memcg_forget(pid_t pid);
 
 #endif /* SELFTEST_KVM_TDX_MEMCG_H */

@@ -29,12 +29,17 @@ static bool tdx_memcg_write(const char *directory, const char *file, const char 
 	return good;
 }
 
+static void tdx_memcg_name(struct tdx_memcg *memcg, pid_t pid)
+{
+	snprintf(memcg->path, sizeof(memcg->path), TDX_CGROUP_ROOT "/tdx_init_mem.%d", pid);
+}
+
 bool tdx_memcg_enter(struct tdx_memcg *memcg)
 {
 	/* May be there already, or not ours to give: memory.current will tell. */
 	tdx_memcg_write(TDX_CGROUP_ROOT, "cgroup.subtree_control", "+memory");
 
-	snprintf(memcg->path, sizeof(memcg->path), TDX_CGROUP_ROOT "/tdx_init_mem.%d", getpid());
+	tdx_memcg_name(memcg, getpid());
 	if (mkdir(memcg->path, 0755))
 		return false;
 
@@ -65,4 +70,22 @@ void tdx_memcg_leave(struct tdx_memcg *memcg)
 {
 	tdx_memcg_write(TDX_CGROUP_ROOT, "cgroup.procs", "0");
 	rmdir(memcg->path);
+}
+
+bool tdx_memcg_limit(const struct tdx_memcg *memcg, unsigned int pages)
+{
+	char bytes[24];
+
+	snprintf(bytes, sizeof(bytes), "%lu", pages * (unsigned long)getpagesize());
+	/* Not there without swap. */
+	tdx_memcg_write(memcg->path, "memory.swap.max", "0");
+	return tdx_memcg_write(memcg->path, "memory.max", bytes);
+}
+
+void tdx_memcg_forget(pid_t pid)
+{
+	struct tdx_memcg memcg;
+
+	tdx_memcg_name(&memcg, pid);
+	rmdir(memcg.path);
 }
