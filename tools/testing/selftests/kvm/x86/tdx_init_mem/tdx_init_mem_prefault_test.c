@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_PRE_FAULT_MEMORY of a TD that is finalized, against deletion of the memslot.
+ *
+ * A slot that is being deleted is invalid first, then its deletion waits for
+ * everybody who still looks at it (SRCU).  Up to 6.17 pre-fault, one of these,
+ * tries an invalid slot again and again:
+ *
+ *	scripts/tdx-init-mem run --kernel v6.17 --test prefault
+ *
+ * A signal ends the retries, and by that the hang.
+ */
+#include <signal.h>
+#include <sys/ioctl.h>
+
+#include "tdx_init_mem.h"
+
+/* See tdx_emul.h. */
+#define TDH_MEM_PAGE_AUG 6
+
+/* Added before the TD is finalized; the rest is for pre-fault. */
+#define NR_ADDED 4
+#define HELD_AT 2
+
+/* Held on a CPU of its own, see tdx_init_mem_busy.h. */
+#define TEST_CPU 0
+#define HELD_CPU 1
+
+/* Nobody waits for anything here: much longer is a hang, far below hung_task_timeout. */
+#define HANG_MS 2000
+
+/* Not steered: TDs, with a deletion each. */
+#define ROUNDS 40
+
+struct prefault {
+	struct td td;
+	struct tdx_task task;
+	struct tdx_task deletion;
+	struct kvm_pre_fault_memory range;
+	bool apart;
+};
+
+/* Exists to interrupt system calls, which an ignored signal does not. */
+static void signal_handler(int __always_unused signo)
+{
+}
+
+static int prefault_fn(void *arg)
+{
+	struct prefault *p = arg;
+
+	if (p->apart)
+		tdx_task_pin(HELD_CPU);
+
+	return __vcpu_ioctl(p->td.vcpu, KVM_PRE_FAULT_MEMORY, &p->range) ? -errno : 0;
+}
+
+static int deletion_fn(void *arg)
+{
+	struct prefault *p = arg;
+
+	return td_delete_slot(&p->td) ? -errno : 0;
+}
+
+static void prefault_create(struct prefault *p)
+{
+	td_create(&p->td);
+	TEST_ASSERT(!td_add(&p->td, 0, NR_ADDED), "INIT_MEM_REGION failed, errno %d", errno);
+	vm_tdx_finalize(p->td.vm);
+	p->range = (struct kvm_pre_fault_memory) {
+		.gpa = td_gpa(NR_ADDED),
+		.size = (TD_NR_PAGES - NR_ADDED) * PAGE_SIZE,
+	};
+}
+
+FIXTURE(prefault)
+{
+	struct prefault p;
+};
+
+FIXTURE_SETUP(prefault)
+{
+	struct sigaction action = { .sa_handler = signal_handler };
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	tdx_emul_reset();
+	prefault_create(&self->p);
+}
+
+FIXTURE_TEARDOWN(prefault)
+{
+	tdx_emul_reset();
+	tdx_task_finish(&self->p.task);
+	tdx_task_finish(&self->p.deletion);
+	td_destroy(&self->p.td);
+	td_audit(_metadata);
+}
+
+static bool prefault_ends(struct tdx_task *task)
+{
+	u64 deadline = tdx_now_ms() + HANG_MS;
+
+	while (!tdx_task_is_done(task)) {
+		if (tdx_now_ms() >= deadline)
+			return false;
+		usleep(1000);
+	}
+
+	return true;
+}
+
+/*
+ * Both come to their end, without help.  Pre-fault has done a part, if not all, and
+ * says so; without any page it may say that there is no slot, or no longer.
+ */
+static void expect_both_end(struct __test_metadata *_metadata, struct prefault *p)
+{
+	u64 size = (TD_NR_PAGES - NR_ADDED) * PAGE_SIZE, done;
+	bool ends = prefault_ends(&p->task);
+	int r;
+
+	EXPECT_TRUE(ends)
+	{
+		TH_LOG("KVM_PRE_FAULT_MEMORY hangs against the deletion of its slot");
+		tdx_task_dump_all(p->task.name);
+		pthread_kill(p->task.thread, SIGUSR1);
+		TH_LOG("after a signal: pre-fault %s, deletion %s",
+		       tdx_task_wait(&p->task) ? "ends" : "goes on",
+		       tdx_task_wait(&p->deletion) ? "ends" : "does not");
+	}
+
+	r = tdx_task_finish(&p->task);
+	EXPECT_EQ(0, tdx_task_finish(&p->deletion));
+	done = size - p->range.size;
+	EXPECT_EQ(td_gpa(NR_ADDED) + done, p->range.gpa);
+	EXPECT_TRUE(done ? !r : r == -EAGAIN || r == -ENOENT || r == -EFAULT || !ends)
+	{
+		TH_LOG("pre-fault of %lu bytes: got %s", done, tdx_errno_name(r));
+	}
+	EXPECT_FALSE(vm_tdx_is_dead(p->td.vm));
+}
+
+TD_TEST_F(prefault, maps_what_was_not_added)
+{
+	struct prefault *p = &self->p;
+	unsigned int page;
+
+	EXPECT_EQ(0, prefault_fn(p));
+	EXPECT_EQ(0, p->range.size);
+	EXPECT_EQ(td_gpa(TD_NR_PAGES), p->range.gpa);
+	if (tdx_emul_lacks())
+		return;
+
+	for (page = 0; page < TD_NR_PAGES; page++) {
+		unsigned int want = page < NR_ADDED ? TDX_SEPT_MAPPED : TDX_SEPT_PENDING;
+		struct tdx_emul_sept sept;
+		struct tdx_emul_td td;
+
+		ASSERT_EQ(0, tdx_emul_newest_td(&td));
+		ASSERT_EQ(0, tdx_emul_sept(td.tdr, td_gpa(page), 0, &sept));
+		EXPECT_EQ(want, sept.state)
+		{
+			TH_LOG("page %u: S-EPT state %u", page, sept.state);
+		}
+	}
+}
+
+/* What has been mapped after FINALIZE goes with the slot as well. */
+TD_TEST_F(prefault, then_deletion_ok)
+{
+	struct prefault *p = &self->p;
+
+	EXPECT_EQ(0, prefault_fn(p));
+	EXPECT_EQ(0, deletion_fn(p));
+	p->range.gpa = td_gpa(0);
+	p->range.size = PAGE_SIZE;
+	EXPECT_NE(0, prefault_fn(p));
+	EXPECT_FALSE(vm_tdx_is_dead(p->td.vm));
+}
+
+/* Pre-fault waits in the module for its third page, until deletion waits for it. */
+TD_TEST_F(prefault, while_slot_is_deleted_ends)
+{
+	struct prefault *p = &self->p;
+	struct tdx_emul_rule rule = {
+		.action = TDX_EMUL_HOLD_ENTRY,
+		.leaf = TDH_MEM_PAGE_AUG,
+		.first = 1 + HELD_AT,
+		.count = 1,
+	};
+	struct tdx_emul_td td;
+	char wchan[64];
+	u64 id;
+
+	if (tdx_emul_lacks())
+		SKIP(return, "%s", tdx_emul_lacks());
+
+	ASSERT_EQ(0, tdx_emul_newest_td(&td));
+	rule.tdr = td.tdr;
+	ASSERT_EQ(0, tdx_emul_arm(&rule, &id));
+
+	tdx_task_pin(TEST_CPU);
+	p->apart = true;
+	tdx_task_start(&p->task, "prefault", prefault_fn, p);
+	ASSERT_TRUE(tdx_emul_wait_held(id, 1));
+
+	tdx_task_start(&p->deletion, "deletion", deletion_fn, p);
+	EXPECT_EQ(TDX_TASK_BLOCKED, tdx_task_settle(&p->deletion));
+	printf("# while pre-fault is held: deletion is blocked in %s\n",
+	       tdx_task_wchan(&p->deletion, wchan, sizeof(wchan)));
+	ASSERT_EQ(0, tdx_emul_disarm(id));
+
+	expect_both_end(_metadata, p);
+}
+
+/* The same at full speed, anywhere. */
+TD_TEST_F(prefault, racing_deletion_ends)
+{
+	struct prefault *p = &self->p;
+	unsigned int round, cut = 0;
+
+	for (round = 0; round < ROUNDS && !_metadata->exit_code; round++) {
+		if (round) {
+			td_destroy(&p->td);
+			prefault_create(p);
+		}
+		tdx_task_start(&p->task, "prefault", prefault_fn, p);
+		tdx_task_start(&p->deletion, "deletion", deletion_fn, p);
+		expect_both_end(_metadata, p);
+		cut += !!p->range.size;
+	}
+	printf("# %u of %u times the slot was gone before the end\n", cut, round);
+}
+
+/*
+ * A page of shared memory that is poisoned.  Whoever runs a guest is told by SIGBUS, and
+ * tries again, since a signal is pending then.  Not if the signal is blocked, as in a
+ * thread that leaves signals to another: then it tries for ever, and holds up each
+ * change of memslots.
+ */
+static int prefault_without_sigbus_fn(void *arg)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGBUS);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	return prefault_fn(arg);
+}
+
+TD_TEST_F(prefault, of_poisoned_page_ends)
+{
+	struct sigaction action = { .sa_handler = signal_handler };
+	struct prefault *p = &self->p;
+	bool ends;
+	int r;
+
+	if (!tdx_host_is_emulated())
+		SKIP(return, "a real host had to do without that page");
+
+	/* Poisoning may say so, too; the library takes that for a failure. */
+	ASSERT_EQ(0, sigaction(SIGBUS, &action, NULL));
+	vm_mem_set_shared(p->td.vm, td_gpa(0), PAGE_SIZE);
+	memset(p->td.shared, 1, PAGE_SIZE);
+	ASSERT_EQ(0, madvise(p->td.shared, PAGE_SIZE, MADV_HWPOISON));
+	p->range = (struct kvm_pre_fault_memory) { .gpa = td_gpa(0), .size = PAGE_SIZE };
+
+	tdx_task_start(&p->task, "prefault", prefault_without_sigbus_fn, p);
+	ends = prefault_ends(&p->task);
+	EXPECT_TRUE(ends)
+	{
+		TH_LOG("KVM_PRE_FAULT_MEMORY of a poisoned page does not end");
+		pthread_kill(p->task.thread, SIGUSR1);
+	}
+	r = tdx_task_finish(&p->task);
+	EXPECT_NE(0, r);
+	printf("# pre-fault: %s\n", tdx_errno_name(r));
+	EXPECT_FALSE(vm_tdx_is_dead(p->td.vm));
+}
+
+#include "tdx_init_mem_main.h"
