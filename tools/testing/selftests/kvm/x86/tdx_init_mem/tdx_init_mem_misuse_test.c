@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What user space may ask for by mistake, or by malice: KVM must say no, or cope.
+ * It may not warn (a host with panic_on_warn is gone), give up on the VM, lose
+ * count, or leave the guest what is no longer the guest's.
+ *
+ *	scripts/tdx-init-mem run --kernel v7.3 --test misuse
+ *
+ * The warnings of KVM are once per boot and place.
+ */
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "tdx_init_mem.h"
+
+#define MISUSE_SLOT (TD_SLOT + 1)
+#define MISUSE_PAGES 8
+
+/* Guest physical addresses that a host of 52 bits has, and this TD has not. */
+#define BEYOND_GPAW (2 * VM_TDX_SHARED_BIT)
+
+FIXTURE(misuse)
+{
+	struct td td;
+	struct td_slot slot;
+	long mapped; /* pages, before the operation in question */
+};
+
+FIXTURE_SETUP(misuse)
+{
+	td_create(&self->td);
+	self->slot.gmem = -1;
+}
+
+FIXTURE_TEARDOWN(misuse)
+{
+	if (self->slot.gmem >= 0)
+		close(self->slot.gmem);
+	td_destroy(&self->td);
+	td_audit(_metadata);
+}
+
+static void expect_alive(struct __test_metadata *_metadata, struct td *td)
+{
+	EXPECT_FALSE(vm_tdx_is_dead(td->vm))
+	{
+		TH_LOG("KVM gave up on the VM");
+	}
+}
+
+static int misuse_prefault(struct kvm_vcpu *vcpu, u64 gpa, unsigned int nr_pages)
+{
+	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = nr_pages * PAGE_SIZE };
+
+	return __vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range) ? -errno : 0;
+}
+
+/*
+ * Nothing but private memory comes out of a guest_memfd of a TD, unless user space
+ * may map it: then KVM takes it for the shared half of the GPA space as well, while
+ * a hole, and the end of the file, unmap the private half only.  The page is free
+ * then, and the guest reads and writes what is next in it.
+ */
+static bool shared_map(struct __test_metadata *_metadata, FIXTURE_DATA(misuse) * self)
+{
+	struct td_slot *slot = &self->slot;
+	struct td *td = &self->td;
+	int r;
+
+	slot->gpa = td_gpa(TD_NR_PAGES);
+	slot->size = MISUSE_PAGES * PAGE_SIZE;
+	slot->gmem = __vm_create_guest_memfd(td->vm, slot->size, GUEST_MEMFD_FLAG_MMAP);
+	if (slot->gmem < 0)
+		SKIP(return false, "no guest_memfd of a TD can be mapped");
+
+	/* Shared is what memory is by default. */
+	vm_set_user_memory_region2(td->vm, MISUSE_SLOT, KVM_MEM_GUEST_MEMFD, slot->gpa, slot->size,
+				   td->shared, slot->gmem, 0);
+	td_complete(_metadata, td);
+
+	self->mapped = vm_get_stat(td->vm, pages_4k);
+	r = misuse_prefault(td->vcpu, slot->gpa, MISUSE_PAGES);
+	printf("# pre-fault of the shared half: %s, %ld pages mapped\n", tdx_errno_name(r),
+	       (long)vm_get_stat(td->vm, pages_4k) - self->mapped);
+	return true;
+}
+
+static void expect_unmapped(struct __test_metadata *_metadata, FIXTURE_DATA(misuse) * self)
+{
+	long mapped = vm_get_stat(self->td.vm, pages_4k);
+
+	EXPECT_EQ(self->mapped, mapped)
+	{
+		TH_LOG("%ld pages are free, and still mapped in the guest's shared half",
+		       mapped - self->mapped);
+	}
+	expect_alive(_metadata, &self->td);
+}
+
+TD_TEST_F(misuse, hole_unmaps_shared_half)
+{
+	if (!shared_map(_metadata, self))
+		return;
+
+	EXPECT_EQ(0, td_slot_punch(&self->slot, 0, MISUSE_PAGES));
+	expect_unmapped(_metadata, self);
+}
+
+TD_TEST_F(misuse, closing_gmem_unmaps_shared_half)
+{
+	if (!shared_map(_metadata, self))
+		return;
+
+	close(self->slot.gmem);
+	self->slot.gmem = -1;
+	expect_unmapped(_metadata, self);
+}
+
+/* A vCPU that the module does not know yet has no VMCS to be told about page tables. */
+TD_TEST_F(misuse, prefault_by_vcpu_not_initialized_is_survived)
+{
+	struct kvm_vcpu *vcpu = vm_tdx_vcpu_add_uninit(self->td.vm, 1);
+	int r;
+
+	td_complete(_metadata, &self->td);
+	r = misuse_prefault(vcpu, td_gpa(0), 1);
+	EXPECT_NE(0, r);
+	printf("# pre-fault: %s\n", tdx_errno_name(r));
+	expect_alive(_metadata, &self->td);
+	EXPECT_EQ(0, misuse_prefault(self->td.vcpu, td_gpa(0), 1));
+}
+
+/* The module wants a vCPU before that. */
+TD_TEST_F(misuse, finalize_without_vcpu_fails)
+{
+	struct td td = { .vm = vm_tdx_create() };
+
+	EXPECT_EQ(-1, __vm_tdx_finalize(td.vm));
+	printf("# FINALIZE_VM: %s\n", tdx_errno_name(errno));
+	expect_alive(_metadata, &td);
+	kvm_vm_free(td.vm);
+}
+
+/*
+ * The module is the one to refuse a frequency, in its last step of making a TD.  What
+ * was made is undone, and the next attempt is as good as the first.
+ */
+#define TOO_SLOW_KHZ 50000
+
+TD_TEST_F(misuse, init_vm_refused_by_module_can_be_repeated)
+{
+	struct kvm_vm *vm = vm_tdx_create_uninit();
+	int khz = __vm_ioctl(vm, KVM_GET_TSC_KHZ, NULL);
+	struct td td = { .vm = vm, .source = self->td.source };
+	struct td_slot slot;
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(0, __vm_ioctl(vm, KVM_SET_TSC_KHZ, (void *)(long)TOO_SLOW_KHZ));
+		EXPECT_ERRNO(EINVAL, __vm_tdx_init_vm(vm));
+		expect_alive(_metadata, &td);
+	}
+	EXPECT_LT(0, khz);
+	EXPECT_EQ(0, __vm_ioctl(vm, KVM_SET_TSC_KHZ, (void *)(long)khz));
+	ASSERT_EQ(0, __vm_tdx_init_vm(vm));
+
+	td.vcpu = vm_tdx_vcpu_add(vm, 0);
+	td_slot_create(&slot, &td, TD_SLOT, TD_GPA, 1);
+	EXPECT_EQ(0, td_add(&td, 0, 1));
+	EXPECT_EQ(0, __vm_tdx_finalize(vm));
+	td_slot_free(&slot);
+	kvm_vm_free(vm);
+}
+
+/* KVM takes a slot for as long as the host has such addresses; the TD has not. */
+TD_TEST_F(misuse, add_beyond_gpa_width_fails)
+{
+	struct kvm_tdx_init_mem_region region = td_region(&self->td, 0, 1);
+	struct td *td = &self->td;
+	int r;
+
+	self->slot.size = MISUSE_PAGES * PAGE_SIZE;
+	self->slot.gmem = vm_create_guest_memfd(td->vm, self->slot.size, 0);
+	r = __vm_set_user_memory_region2(td->vm, MISUSE_SLOT, KVM_MEM_GUEST_MEMFD, BEYOND_GPAW,
+					 self->slot.size, td->shared, self->slot.gmem, 0);
+	if (r) {
+		/* As well. */
+		EXPECT_EQ(EINVAL, errno);
+		return;
+	}
+
+	vm_mem_set_private(td->vm, BEYOND_GPAW, self->slot.size);
+	region.gpa = BEYOND_GPAW;
+	EXPECT_EQ(-1, __vm_tdx_init_mem_region(td->vcpu, &region, 0));
+	printf("# INIT_MEM_REGION: %s\n", tdx_errno_name(errno));
+	EXPECT_EQ(1, region.nr_pages);
+	expect_alive(_metadata, td);
+}
+
+/*
+ * Neither are there mappings in such a slot, when it goes, nor can any be made: whoever
+ * tries gets an error and not stuck.
+ */
+#define STUCK_S 1
+
+static void alarm_handler(int __always_unused signo)
+{
+}
+
+TD_TEST_F(misuse, slot_beyond_gpa_width_comes_and_goes)
+{
+	struct sigaction action = { .sa_handler = alarm_handler };
+	struct td *td = &self->td;
+	int r;
+
+	/* Page tables that a deletion has to look at. */
+	td_complete(_metadata, td);
+	r = __vm_set_user_memory_region2(td->vm, MISUSE_SLOT, 0, BEYOND_GPAW, TD_SIZE, td->shared,
+					 0, 0);
+	if (r) {
+		EXPECT_EQ(EINVAL, errno);
+		return;
+	}
+
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	alarm(STUCK_S);
+	r = misuse_prefault(td->vcpu, BEYOND_GPAW, 1);
+	alarm(0);
+	EXPECT_NE(-EINTR, r)
+	{
+		TH_LOG("KVM_PRE_FAULT_MEMORY goes on until a signal comes");
+	}
+	EXPECT_NE(0, r);
+	EXPECT_EQ(0,
+		  __vm_set_user_memory_region2(td->vm, MISUSE_SLOT, 0, BEYOND_GPAW, 0, NULL, 0, 0));
+	expect_alive(_metadata, td);
+}
+
+/* Before INIT_VM nobody knows where the shared half begins, and slots may be anywhere. */
+TD_TEST_F(misuse, slot_of_shared_half_made_before_init_vm_goes)
+{
+	struct td td = { .vm = vm_tdx_create_uninit(), .source = self->td.source };
+	struct td_slot slot;
+
+	vm_set_user_memory_region2(td.vm, MISUSE_SLOT, 0, VM_TDX_SHARED_BIT, TD_SIZE,
+				   self->td.shared, 0, 0);
+	if (__vm_tdx_init_vm(td.vm)) {
+		EXPECT_EQ(EINVAL, errno);
+	} else {
+		td.vcpu = vm_tdx_vcpu_add(td.vm, 0);
+		td_slot_create(&slot, &td, TD_SLOT, TD_GPA, 1);
+		EXPECT_EQ(0, td_add(&td, 0, 1));
+		EXPECT_EQ(0, __vm_set_user_memory_region2(td.vm, MISUSE_SLOT, 0, VM_TDX_SHARED_BIT,
+							  0, NULL, 0, 0));
+		EXPECT_EQ(0, __vm_tdx_finalize(td.vm));
+		td_slot_free(&slot);
+	}
+	kvm_vm_free(td.vm);
+}
+
+/* The TD's GPA width is that of INIT_VM, whatever CPUID its vCPUs are given. */
+TD_TEST_F(misuse, vcpu_of_another_gpa_width_is_survived)
+{
+	struct kvm_tdx_init_mem_region region = td_region(&self->td, 0, 1);
+	struct kvm_vcpu *vcpu = vm_tdx_vcpu_add_uninit(self->td.vm, 1);
+	struct kvm_cpuid_entry2 *entry = vcpu_get_cpuid_entry(vcpu, 0x80000008);
+	int r;
+
+	entry->eax &= ~GENMASK(23, 16);
+	entry->eax |= 52 << 16;
+	if (__vcpu_set_cpuid(vcpu) || __vm_tdx_init_vcpu(vcpu))
+		return;
+
+	r = __vm_tdx_init_mem_region(vcpu, &region, 0);
+	printf("# INIT_MEM_REGION: %s\n", tdx_errno_name(r ? errno : 0));
+	expect_alive(_metadata, &self->td);
+}
+
+/*
+ * The misc cgroup allows one TD, so that the second one is refused.  That one is
+ * not counted, hence must not be discounted, else the third one is let in.
+ */
+#define MISC "/sys/fs/cgroup"
+#define MISC_TEST MISC "/tdx_init_mem.misuse"
+
+static bool misc_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool good;
+
+	if (fd < 0)
+		return false;
+	good = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	close(fd);
+	return good;
+}
+
+static long misc_tds(void)
+{
+	FILE *file = fopen(MISC_TEST "/misc.current", "re");
+	char line[64];
+	long tds = -1;
+
+	while (file && fgets(line, sizeof(line), file))
+		sscanf(line, "tdx %ld", &tds);
+	if (file)
+		fclose(file);
+	return tds;
+}
+
+FIXTURE(limit)
+{
+	bool entered;
+};
+
+FIXTURE_SETUP(limit)
+{
+	misc_write(MISC "/cgroup.subtree_control", "+misc");
+	if (mkdir(MISC_TEST, 0755))
+		SKIP(return, "no cgroup can be made in %s", MISC);
+	self->entered = misc_write(MISC_TEST "/misc.max", "tdx 1") &&
+			misc_write(MISC_TEST "/cgroup.procs", "0");
+	if (!self->entered) {
+		rmdir(MISC_TEST);
+		SKIP(return, "the misc cgroup has no limit of TDs");
+	}
+}
+
+FIXTURE_TEARDOWN(limit)
+{
+	misc_write(MISC "/cgroup.procs", "0");
+	rmdir(MISC_TEST);
+	td_audit(_metadata);
+}
+
+TD_TEST_F(limit, refused_td_is_not_discounted)
+{
+	struct kvm_vm *first = vm_tdx_create();
+	struct kvm_vm *second = vm_tdx_create_uninit();
+	struct kvm_vm *third;
+
+	EXPECT_EQ(1, misc_tds());
+	EXPECT_ERRNO(EBUSY, __vm_tdx_init_vm(second));
+	EXPECT_EQ(1, misc_tds())
+	{
+		TH_LOG("one TD lives in the cgroup, and %ld are counted", misc_tds());
+	}
+
+	third = vm_tdx_create_uninit();
+	EXPECT_ERRNO(EBUSY, __vm_tdx_init_vm(third));
+	kvm_vm_free(third);
+
+	/* Room for the one that was refused. */
+	kvm_vm_free(first);
+	EXPECT_EQ(0, __vm_tdx_init_vm(second));
+	EXPECT_EQ(1, misc_tds());
+	kvm_vm_free(second);
+	EXPECT_EQ(0, misc_tds());
+}
+
+/*
+ * KVM_CREATE_VCPU that fails late: there is no file descriptor left.  By then the
+ * vCPU was loaded, i.e. is in its CPU's list of vCPUs that the module may know.
+ * Up to 6.18 it stays there when it is freed: use after free, by whoever comes next.
+ */
+FIXTURE(unfinished)
+{
+	struct td td;
+};
+
+FIXTURE_SETUP(unfinished)
+{
+	td_create(&self->td);
+}
+
+FIXTURE_TEARDOWN(unfinished)
+{
+	td_destroy(&self->td);
+	td_audit(_metadata);
+}
+
+TD_TEST_F(unfinished, vcpu_without_fd_leaves_list_of_cpu)
+{
+	struct rlimit limit, none;
+	struct td *td = &self->td;
+	unsigned int i;
+	int fd;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &limit));
+	fd = dup(td->vm->fd);
+	ASSERT_LE(0, fd);
+	close(fd);
+	none = (struct rlimit) { .rlim_cur = fd, .rlim_max = limit.rlim_max };
+
+	for (i = 0; i < 3; i++) {
+		int r, err;
+
+		ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &none));
+		r = __vm_ioctl(td->vm, KVM_CREATE_VCPU, (void *)1ul);
+		err = errno;
+		ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
+		EXPECT_EQ(-1, r);
+		EXPECT_EQ(EMFILE, err);
+	}
+
+	/* The same id, and most likely the same memory. */
+	vm_tdx_vcpu_add(td->vm, 1);
+	td_complete(_metadata, td);
+}
+
+#include "tdx_init_mem_main.h"
