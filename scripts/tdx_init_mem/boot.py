@@ -13,6 +13,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import threading
 import time
 import typing
 
@@ -28,6 +29,7 @@ CPU = "max,vendor=GenuineIntel,family=6,model=173,stepping=1,-hypervisor,-svm,-e
 CMDLINE = ("console=ttyS0,115200", "ignore_loglevel", "printk.devkmsg=on", "log_buf_len=4M",
            "panic=-1", "sysrq_always_enabled")
 PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)  # a thread that forks may not look for it any more
 POLL = 0.1
 
 
@@ -135,11 +137,12 @@ class Control:
 
 
 def dies_with_us() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def boot(out: steps.Steps, machine: Machine, dog: watchdog.Watchdog) -> Outcome:
-    """Runs the machine to its end. Never raises for what the guest does."""
+def boot(out: steps.Steps, machine: Machine, dog: watchdog.Watchdog,
+         stop: typing.Optional[threading.Event] = None) -> Outcome:
+    """Runs the machine to its end, or until @stop. Never raises for what the guest does."""
     machine.write_files()
     with contextlib.ExitStack() as stack:
         console, ktap = (Tail(machine.directory / name) for name in ("console.log", "ktap.log"))
@@ -157,7 +160,7 @@ def boot(out: steps.Steps, machine: Machine, dog: watchdog.Watchdog) -> Outcome:
         except OSError as error:
             raise errors.Broken(f"QEMU does not start: {error.strerror}") from None
         try:
-            watch(child, console, ktap, control, dog)
+            watch(child, console, ktap, control, dog, stop or threading.Event())
         finally:
             if child.poll() is None:
                 steps.end_process(child, group=True)
@@ -166,9 +169,9 @@ def boot(out: steps.Steps, machine: Machine, dog: watchdog.Watchdog) -> Outcome:
 
 
 def watch(child: "subprocess.Popen[typing.Any]", console: Tail, ktap: Tail, control: Control,
-          dog: watchdog.Watchdog) -> None:
+          dog: watchdog.Watchdog, stop: threading.Event) -> None:
     ended = False
-    while not ended:
+    while not ended and not stop.is_set():
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(POLL)
         ended = child.poll() is not None

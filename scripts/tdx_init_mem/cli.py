@@ -9,7 +9,7 @@ import sys
 import traceback
 import typing
 
-from . import (compare, compose, errors, job, lines, matrix, mutant, mutants, packages, paths, qemu,
+from . import (compare, compose, errors, job, lanes, lines, matrix, mutant, mutants, packages, paths, qemu,
                report, selftests, series, series_build, series_check, shell, sources, steps)
 
 DESCRIPTION = "Run the TDX init-mem tests of KVM on an emulated TDX host."
@@ -148,6 +148,9 @@ def add_run_options(made: Parser) -> None:
                       help="only these: FAMILY or FAMILY/CASE; repeatable")
     made.add_argument("--smp", type=positive, default=2, metavar="N",
                       help="CPUs of the machine (default: %(default)s)")
+    made.add_argument("--machines", type=positive, default=lanes.default_machines(), metavar="N",
+                      help="machines that run at once, each with a part of the tests (default: one "
+                           "for each CPU of this host, as memory allows)")
     made.add_argument("--timeout", type=positive, default=job.DEFAULT_TIMEOUT, metavar="S",
                       help="seconds for one test program (default: %(default)s)")
     made.add_argument("--seed", type=int, default=1, metavar="N",
@@ -188,6 +191,7 @@ def job_of(options: argparse.Namespace) -> job.Job:
         line=options.kernel or line_of(options), variant=options.variant,
         kernel_src=options.kernel_src, tarball=options.tarball, applied=tuple(options.apply),
         tests=tuple(getattr(options, "test", ())), smp=getattr(options, "smp", 2),
+        machines=getattr(options, "machines", 0),
         timeout=getattr(options, "timeout", job.DEFAULT_TIMEOUT),
         seed=getattr(options, "seed", 1), qemu=options.qemu,
         keep_going=getattr(options, "keep_going", False),
@@ -233,8 +237,8 @@ def do_bisect_run(out: steps.Steps, options: argparse.Namespace) -> int:
 def do_matrix(out: steps.Steps, options: argparse.Namespace) -> int:
     return matrix.run(out, matrix.jobs(
         options.kernel or list(lines.DEFAULT_LINES), options.variant or list(lines.VARIANTS),
-        tests=tuple(options.test), smp=options.smp, timeout=options.timeout, seed=options.seed,
-        qemu=options.qemu, emulated=not options.no_emulator, keep_going=True,
+        tests=tuple(options.test), smp=options.smp, machines=options.machines,
+        timeout=options.timeout, seed=options.seed, qemu=options.qemu, emulated=not options.no_emulator, keep_going=True,
         parameters=tuple(options.module_param)), options.json)
 
 

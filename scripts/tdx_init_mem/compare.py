@@ -98,7 +98,8 @@ def run(out: steps.Steps, kernels: typing.Sequence[str], runs: int,
 def job_of(line: str, column: str, **common: typing.Any) -> job.Job:
     variant, directory = COLUMNS[column]
     applied = tuple(of_directory(line, directory)) if directory else ()
-    return job.Job(line=line, variant=variant, applied=applied, tests=TESTS, **common)
+    return job.Job(line=line, variant=variant, applied=applied, tests=TESTS,
+                   machines=1, **common)
 
 
 def write(file: typing.Optional[pathlib.Path], text: str) -> None:

@@ -18,6 +18,7 @@ _AT = re.compile(r", at: (?:\[<[^>]*>\] )?([\w.]+)\+0x")
 _FRAME = re.compile(r"^\s*(\?)?\s*([\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+")
 _RIP = re.compile(r"RIP: 0010:([\w.]+)\+0x")
 _END = re.compile(r"---\[ end trace|^</TASK>$")
+_TIMED_MARK = re.compile(r"\[\s*(\d+\.\d+)\].*?tdx-init-mem: (start|done) (\S+)")
 REPORT_LENGTH = 150
 
 # Two lock reports: who wants the lock, who holds the other.
@@ -64,6 +65,18 @@ SLEEPING = re.compile(
 def strip(line: str) -> str:
     """Without the time, and with source files named from the top of the kernel tree."""
     return _SOURCE.sub("", _TIME.sub("", line))
+
+
+def seconds(console: str) -> typing.Dict[str, float]:
+    """Program -> how long it ran, of those that ended."""
+    started: typing.Dict[str, float] = {}
+    took: typing.Dict[str, float] = {}
+    for match in _TIMED_MARK.finditer(console):
+        if match[2] == "start":
+            started[match[3]] = float(match[1])
+        elif match[3] in started:
+            took[match[3]] = float(match[1]) - started[match[3]]
+    return took
 
 
 def find(console: str) -> typing.Dict[str, typing.List[Splat]]:

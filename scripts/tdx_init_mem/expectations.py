@@ -367,6 +367,12 @@ def known(line: str, variant: str, program: str) -> typing.List[Known]:
             if matches((line, row.line), (variant, row.variant), (program, row.program))]
 
 
+def complains(line: str, variant: str, program: str) -> bool:
+    """Whether the kernel will be the worse for this program."""
+    return bool(answers(program) or detection(line, variant, program)
+                or any(row.traces for row in known(line, variant, program)))
+
+
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """A program on a kernel, held against the tables."""

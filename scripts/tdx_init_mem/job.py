@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One run: a kernel, a variant, tests, from sources to verdict."""
 
+import concurrent.futures
 import dataclasses
 import fnmatch
 import hashlib
 import os
 import pathlib
 import re
+import threading
 import time
 import typing
 
-from . import (boot, build, compose, errors, initramfs, judge, lines, paths, qemu, report,
-               sanitizer, selftests, series, sources, steps, symbols, watchdog)
+from . import (boot, build, compose, errors, expectations, initramfs, judge, lanes, lines, paths,
+               qemu, report, sanitizer, selftests, series, sources, steps, symbols, watchdog)
 from .results import Status
 
 PROGRAM_NAME = "tdx_init_mem_{}_test"
@@ -40,6 +42,7 @@ class Job:
     applied: typing.Tuple[pathlib.Path, ...] = ()
     tests: typing.Tuple[str, ...] = ()
     smp: int = 2
+    machines: int = 0  # that run at once; 0 for as many as the host is good for
     timeout: int = DEFAULT_TIMEOUT
     seed: int = 1
     qemu: typing.Optional[str] = None
@@ -159,7 +162,7 @@ def prepare(out: steps.Steps, job: Job) -> Built:
 
 
 def select(programs: typing.Sequence[str], globs: typing.Sequence[str]
-           ) -> typing.List[typing.Tuple[str, str]]:
+           ) -> typing.List[lanes.Chosen]:
     """(program, case pattern) in order. A glob is FAMILY or FAMILY/CASE; full names do as well."""
     if not globs:
         return [(name, "") for name in programs]
@@ -184,52 +187,93 @@ def settings(job: Job) -> typing.Dict[str, str]:
             **VARIANT_SETTINGS.get(job.judged_as, {})}
 
 
-def boot_once(out: steps.Steps, job: Job, built: Built, directory: pathlib.Path,
-              chosen: typing.Sequence[typing.Tuple[str, str]]) -> judge.Verdict:
-    image = paths.BUILD / "initramfs" / f"{job.name}.cpio"
-    by_name = {path.name: path for path in built.programs}
-    orders = [initramfs.Order(by_name[name], job.timeout, case) for name, case in chosen]
-    initramfs.pack(out, image, built.obj, orders, settings(job), job.parameters)
-    machine = boot.Machine(built.machine, built.kernel, image, directory, job.smp,
-                           paths.PLUGIN if job.emulated else None, job.emulator)
-    outcome = boot.boot(out, machine, watchdog.Watchdog())
-    out.log(f"userspace after {outcome.ready_after:.1f} s")
-    if outcome.report and outcome.report.get("sanitizer"):
-        sanitizer.add_symbols(outcome.report, symbols.load(built.obj, outcome.console))
-    kernel = judge.Kernel(job.line, job.judged_as, emulated=job.emulated,
-                          released=not (job.kernel_src or job.tarball), patched=bool(job.applied))
-    return judge.judge(outcome, [name for name, _ in chosen], kernel)
+@dataclasses.dataclass(frozen=True)
+class Lane:
+    """One of the machines that run at once."""
 
+    out: steps.Steps
+    job: Job
+    built: Built
+    directory: pathlib.Path
+    image: pathlib.Path
+    stop: threading.Event
 
-def boot_all(out: steps.Steps, job: Job, built: Built, directory: pathlib.Path) -> judge.Verdict:
-    """After a splat the rest runs on a fresh boot; after a hang, only with keep_going."""
-    chosen = select([path.name for path in built.programs], job.tests)
-    with out.phase("boot", f"{job.name}: {len(chosen)} programs, {job.smp} CPUs"):
-        if out.dry_run:
-            machine = boot.Machine(built.machine, built.kernel, pathlib.Path("initramfs.cpio"),
-                                   directory, job.smp, paths.PLUGIN if job.emulated else None,
-                                   job.emulator)
-            out.command(machine.argv())
-            return judge.Verdict()
-        total = boot_once(out, job, built, directory, chosen)
+    def machine(self, directory: pathlib.Path) -> boot.Machine:
+        return boot.Machine(self.built.machine, self.built.kernel, self.image, directory,
+                            self.job.smp, paths.PLUGIN if self.job.emulated else None,
+                            self.job.emulator)
+
+    def boot_once(self, directory: pathlib.Path, chosen: typing.Sequence[lanes.Chosen]
+                  ) -> judge.Verdict:
+        job = self.job
+        by_name = {path.name: path for path in self.built.programs}
+        orders = [initramfs.Order(by_name[name], job.timeout, case) for name, case in chosen]
+        initramfs.pack(self.out, self.image, self.built.obj, orders, settings(job), job.parameters)
+        outcome = boot.boot(self.out, self.machine(directory), watchdog.Watchdog(), self.stop)
+        self.out.log(f"userspace after {outcome.ready_after:.1f} s")
+        if outcome.report and outcome.report.get("sanitizer"):
+            sanitizer.add_symbols(outcome.report, symbols.load(self.built.obj, outcome.console))
+        kernel = judge.Kernel(job.line, job.judged_as, emulated=job.emulated,
+                              released=not (job.kernel_src or job.tarball),
+                              patched=bool(job.applied))
+        return judge.judge(outcome, [name for name, _ in chosen], kernel)
+
+    def run(self, chosen: typing.Sequence[lanes.Chosen]) -> judge.Verdict:
+        """After a splat the rest runs on a fresh boot; after a hang, only with keep_going."""
+        total = self.boot_once(self.directory, chosen)
         rest = unrun(total, chosen)
-        while rest and total.status == errors.FAILED and (job.keep_going or not hung(total)):
-            beside = directory / f"boot-{len(chosen) - len(rest) + 1}"
-            more = boot_once(out, job, built, beside, rest)
+        while (rest and total.status == errors.FAILED and not self.stop.is_set()
+               and (self.job.keep_going or not hung(total))):
+            more = self.boot_once(self.directory / f"boot-{len(chosen) - len(rest) + 1}", rest)
             left = unrun(more, rest)
             total = judge.merge(total, more)
             if len(left) == len(rest):
                 break
             rest = left
+        return total
+
+
+def boot_all(out: steps.Steps, job: Job, built: Built, directory: pathlib.Path) -> judge.Verdict:
+    """The programs, dealt to machines. Interrupted, or broken, all of them stop."""
+    chosen = select([path.name for path in built.programs], job.tests)
+    hands = lanes.deal(chosen, job.machines or lanes.default_machines(), lanes.remembered(),
+                       lambda name: expectations.complains(job.line, job.judged_as, name))
+    stop = threading.Event()
+    several = [Lane(out, job, built, directory / f"machine-{number}" if number > 1 else directory,
+                    paths.BUILD / "initramfs" / f"{job.name}-{number}.cpio", stop)
+               for number in range(1, len(hands) + 1)]
+    with out.phase("boot", f"{job.name}: {len(chosen)} programs, "
+                   f"{len(hands)} machines of {job.smp} CPUs"):
+        if out.dry_run:
+            for lane in several:
+                out.command(lane.machine(lane.directory).argv())
+            return judge.Verdict()
+        with concurrent.futures.ThreadPoolExecutor(len(several)) as pool:
+            waiting = [pool.submit(lane.run, hand) for lane, hand in zip(several, hands)]
+            try:
+                for done in concurrent.futures.as_completed(waiting):
+                    done.result()
+            except BaseException:
+                stop.set()
+                raise
+    total = judge.join([one.result() for one in waiting], [name for name, _ in chosen])
+    remember(total, chosen)
     return total
+
+
+def remember(verdict: judge.Verdict, chosen: typing.Sequence[lanes.Chosen]) -> None:
+    """How long those took that ran whole."""
+    whole = {name for name, case in chosen if not case}
+    lanes.remember({program.name: round(program.seconds, 1) for program in verdict.programs
+                    if program.name in whole and program.seconds and not program.status.bad})
 
 
 def hung(verdict: judge.Verdict) -> bool:
     return any(program.status is Status.HANG for program in verdict.programs)
 
 
-def unrun(verdict: judge.Verdict, chosen: typing.Sequence[typing.Tuple[str, str]]
-          ) -> typing.List[typing.Tuple[str, str]]:
+def unrun(verdict: judge.Verdict, chosen: typing.Sequence[lanes.Chosen]
+          ) -> typing.List[lanes.Chosen]:
     waiting = {program.name for program in verdict.programs if program.status is Status.NOT_RUN}
     return [(name, case) for name, case in chosen if name in waiting]
 

@@ -89,7 +89,9 @@ def machinery_failure(outcome: boot.Outcome, emulated: bool) -> str:
 def attach(programs: typing.Sequence[Program], splats: typing.Mapping[str, typing.List[Splat]],
            outcome: boot.Outcome) -> None:
     """Gives each splat to the program that ran; nobody passes with one."""
+    took = console.seconds(outcome.console)
     for program in programs:
+        program.seconds = took.get(program.name, 0.0)
         program.splats = splats.get(program.name, [])
         forgive_answers(program)
         hangs = [splat for splat in program.splats if splat.hang]
@@ -214,12 +216,33 @@ def merge(first: Verdict, second: Verdict) -> Verdict:
     later = {program.name: program for program in second.programs}
     programs = [later.get(program.name, program) if program.status is Status.NOT_RUN else program
                 for program in first.programs]
-    report = dict(first.report)
-    for kind in ("unimplemented", "sanitizer"):
-        report[kind] = [*first.report.get(kind, []), *second.report.get(kind, [])]
+    report = merge_reports([first.report, second.report])
     findings = first.findings + second.findings
     status = max(first.status, second.status)
     # That of the first says no more than that it was cut short, for a reason that is well known.
     if status == errors.FAILED and not findings and not any(one.status.bad for one in programs):
         status = errors.PASSED
     return Verdict(status, programs, findings, first.outside + second.outside, report)
+
+
+def join(verdicts: typing.Sequence[Verdict], names: typing.Sequence[str]) -> Verdict:
+    """Of machines that ran at once, with their programs in the order of @names.
+
+    The first of them has the last word, as if it had been the only one.
+    """
+    by_name = {program.name: program for verdict in verdicts for program in verdict.programs}
+    return Verdict(max(verdict.status for verdict in verdicts),
+                   [by_name.pop(name) for name in names if name in by_name]
+                   + list(by_name.values()),
+                   [finding for verdict in reversed(verdicts) for finding in verdict.findings],
+                   [finding for verdict in reversed(verdicts) for finding in verdict.outside],
+                   merge_reports([verdict.report for verdict in verdicts]))
+
+
+def merge_reports(reports: typing.Sequence[typing.Mapping[str, typing.Any]]
+                  ) -> typing.Dict[str, typing.Any]:
+    """The findings of all; the rest is that of the first."""
+    merged = dict(reports[0])
+    for kind in ("unimplemented", "sanitizer"):
+        merged[kind] = [entry for report in reports for entry in report.get(kind, [])]
+    return merged

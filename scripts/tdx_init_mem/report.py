@@ -81,6 +81,7 @@ def junit(verdict: judge.Verdict, headline: str) -> str:
     top = xml.Element("testsuites", name=headline)
     for program in verdict.programs:
         suite = xml.SubElement(top, "testsuite", name=program.name,
+                               time=f"{program.seconds:.1f}",
                                tests=str(max(len(program.cases), 1)),
                                failures=str(sum(case.status.bad for case in program.cases)
                                             or int(program.status.bad)))
@@ -121,6 +122,7 @@ def as_json(verdict: judge.Verdict, headline: str,
             "name": program.name,
             "status": program.status.value,
             "reason": program.reason,
+            "seconds": round(program.seconds, 1),
             "splats": [{"name": splat.name, "quote": splat.quote, "hang": splat.hang}
                        for splat in program.splats],
             "cases": [{"name": case.name, "status": case.status.value, "reason": case.reason,
