@@ -9,8 +9,9 @@ import sys
 import traceback
 import typing
 
-from . import (compare, compose, errors, job, lanes, lines, matrix, mutant, mutants, packages, paths, qemu,
-               report, selftests, series, series_build, series_check, shell, sources, steps)
+from . import (compare, compose, errors, expectations, job, lanes, lines, matrix, mutant, mutants,
+               packages, paths, qemu, report, selftests, series, series_build, series_check, shell,
+               sources, steps)
 
 DESCRIPTION = "Run the TDX init-mem tests of KVM on an emulated TDX host."
 EXIT_STATUS = """\
@@ -125,7 +126,9 @@ def parser() -> Parser:
     tests = verb("selftests", "build all of TARGETS=kvm of a composed tree, ours and upstream's",
                  do_selftests)
     add_kernel_options(tests)
-    verb("list", "list kernel lines, variants and tests", do_list)
+    listing = verb("list", "list kernel lines, variants and tests", do_list)
+    listing.add_argument("--bugs", action="store_true",
+                         help="the bugs that released kernels are known to have, instead")
     return top
 
 
@@ -280,7 +283,8 @@ def do_shell(out: steps.Steps, options: argparse.Namespace) -> int:
 
 
 def do_list(out: steps.Steps, options: argparse.Namespace) -> int:
-    del options
+    if options.bugs:
+        return list_bugs(out)
     out.say("kernel lines:")
     for line in lines.LINES.values():
         variants = [name for name in lines.VARIANTS if series.has_patches(line.name, name)]
@@ -288,6 +292,13 @@ def do_list(out: steps.Steps, options: argparse.Namespace) -> int:
     out.say("tests:")
     for program in compose.programs():
         out.say(f"  {program}")
+    return errors.PASSED
+
+
+def list_bugs(out: steps.Steps) -> int:
+    for where, case, fix in expectations.known_issues():
+        out.say(f"{where}: {case}")
+        out.say(f"    {fix}")
     return errors.PASSED
 
 

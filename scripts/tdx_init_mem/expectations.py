@@ -8,6 +8,7 @@ import dataclasses
 import fnmatch
 import typing
 
+from . import lines
 from .results import Program, Status
 
 
@@ -137,15 +138,16 @@ FREED = ("WARNING at arch/x86/kvm/vmx/tdx.c:*", "emulator: sanitizer: leak: TD *
          "emulator: sanitizer: host-store: *", "emulator: sanitizer: offered-while-owned: *")
 
 FAULT, FAULT_FATAL = "tdx_init_mem_fault_test", "tdx_init_mem_fault_fatal_test"
-CHARGE = ("not upstream yet, accounting: KVM_TDX_INIT_VM that the misc cgroup refuses gives back a "
-          "charge that it never had; every second TD beyond the limit succeeds")
+CHARGE = ("not upstream yet, SECURITY (accounting): KVM_TDX_INIT_VM that the misc cgroup refuses gives "
+          "back a charge that it never had; every second TD beyond the limit succeeds")
 CHARGED = ("WARNING at kernel/cgroup/misc.c:* *",)
 
 FAULT_ALLOC, FAULT_VCPU = "tdx_init_mem_fault_alloc_test", "tdx_init_mem_fault_vcpu_test"
 BIND = ("7.3 or before, KVM: guest_memfd: Handle errors from xa_store_range() when binding; until "
         "then a slot for whose file there is no memory is said to be there, and is not")
-LISTED = ("6.19, use after free: KVM_CREATE_VCPU that fails late takes the vCPU off its CPU's list; "
-          "until then it is freed there")
+VCPU_LISTED = ("6.19, tdx_vcpu_free() takes the vCPU off its CPU's list, associated_tdvcpus; SECURITY: "
+               "until then KVM_CREATE_VCPU that fails late (no memory, or no file descriptor) is a use "
+               "after free")
 # A list goes through freed memory: anything may follow, up to the power-off.
 LIST = ("list_add corruption*", "list_del corruption*", "WARNING at *", "BUG: *", "Oops*",
         "KASAN: *", "general protection fault*", "Kernel panic*", "after the tests: *")
@@ -194,12 +196,6 @@ NESTED = OPEN + ("SECURITY: KVM_GET_NESTED_STATE and KVM_SET_NESTED_STATE take t
                  "ordinary one (to_vmx): the latter loads a VMCS that is other memory, which ends in a "
                  "panic at best")
 
-# Of a vCPU that is freed and remains in the list of its CPU, whoever walks it next.
-VCPU_LISTED = ("6.19, tdx_vcpu_free() leaves associated_tdvcpus; SECURITY: until then KVM_CREATE_VCPU "
-               "that fails late (no file descriptor) is a use after free")
-LISTED = ("list_add corruption*", "list_del corruption*", "WARNING at lib/list_debug.c:*", "BUG: *",
-          "Oops*", "general protection fault*", "Kernel panic - not syncing: *")
-
 PREFAULT = "tdx_init_mem_prefault_test"
 PREFAULT_DELETION = ("6.18, pre-fault of a slot that is being deleted says -EAGAIN; until then it "
                      "retries under SRCU, for which deletion waits, until a signal comes")
@@ -216,7 +212,7 @@ OF_RELEASES: typing.Tuple[Known, ...] = (
           ("WARNING at arch/x86/kvm/mmu/tdp_iter.c:* tdp_iter_start",), False),
     *(Known(line, "*", MISUSE, "misuse.*_unmaps_shared_half", SHARED_HALF)
       for line in ("v6.18", "v6.19", "v7.*")),
-    *(Known(line, "*", MISUSE, "unfinished.*", VCPU_LISTED, LISTED)
+    *(Known(line, "*", MISUSE, "unfinished.*", VCPU_LISTED, LIST)
       for line in ("v6.16", "v6.17", "v6.18")),
     *(Known(line, "*", PREFAULT, "prefault.while_slot_is_deleted_ends", PREFAULT_DELETION)
       for line in ("v6.16", "v6.17")),
@@ -260,9 +256,9 @@ OF_RELEASES: typing.Tuple[Known, ...] = (
       for kernel in (*RACING, ("v6.18", "decoupled"))),
     *(Known(line, "base", FAULT_ALLOC, "alloc.create_slot.memory_runs_out", BIND, (), False)
       for line in ("v6.19", "v7.0", "v7.1", "v7.2")),
-    *(Known(*kernel, FAULT_VCPU, "vcpu.*", LISTED, LIST)
+    *(Known(*kernel, FAULT_VCPU, "vcpu.*", VCPU_LISTED, LIST)
       for kernel in (*RACING, ("v6.18", "decoupled"))),
-    *(Known(*kernel, FAULT_VCPU, "audit.*", LISTED, LIST, False)
+    *(Known(*kernel, FAULT_VCPU, "audit.*", VCPU_LISTED, LIST, False)
       for kernel in (*RACING, ("v6.18", "decoupled"))),
     Known("*", "*", FAULT_FATAL, "limit.refusal_changes_nothing", CHARGE, CHARGED),
     *(Known(*kernel, BUSY_FATAL, "audit.host_is_as_before", "what a dead VM left behind")
@@ -365,6 +361,38 @@ def deadlocks(line: str, variant: str) -> bool:
 def known(line: str, variant: str, program: str) -> typing.List[Known]:
     return [row for row in KNOWN
             if matches((line, row.line), (variant, row.variant), (program, row.program))]
+
+
+def known_issues() -> typing.List[typing.Tuple[str, str, str]]:
+    """Of released kernels: where, which case shows it, what it is and what fixed it.
+
+    Where is as short as it can be: a bug of neighbouring lines is one entry. What only tidies up
+    after another bug, and the middle of a series, is left out.
+    """
+    found: typing.Dict[typing.Tuple[str, str], typing.List[str]] = {}
+    for row in OF_RELEASES:
+        if row.case.startswith("audit."):
+            continue
+        family = row.program.removeprefix("tdx_init_mem_").removesuffix("_test")
+        kernels = found.setdefault((f"{family}/{row.case}", row.fix), [])
+        for line in (name for name in lines.LINES if fnmatch.fnmatchcase(name, row.line)):
+            if fnmatch.fnmatchcase("base", row.variant) and line not in kernels:
+                kernels.append(line)
+    return [(span(kernels), case, fix) for (case, fix), kernels in found.items() if kernels]
+
+
+def span(kernels: typing.Collection[str]) -> str:
+    """Neighbouring lines as "first-last"."""
+    runs: typing.List[typing.List[str]] = []
+    before = ""
+    for name in lines.LINES:
+        if name in kernels:
+            if runs and runs[-1][-1] == before:
+                runs[-1].append(name)
+            else:
+                runs.append([name])
+        before = name
+    return ", ".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def complains(line: str, variant: str, program: str) -> bool:
