@@ -8,7 +8,7 @@ import pathlib
 import shutil
 import typing
 
-from . import compose, config, errors, paths, steps
+from . import compose, config, configuration, errors, paths, steps
 
 TARGETS = ("bzImage", "modules")
 # The same bytes whoever builds, whenever: a rebuilt vmlinux differs only if the source does.
@@ -40,16 +40,18 @@ def make(out: steps.Steps, directory: pathlib.Path, *arguments: str, failure: st
             env=environment() if env is None else env)
 
 
-def build(out: steps.Steps, composed: compose.Composed, seed: typing.Optional[str]) -> pathlib.Path:
+def build(out: steps.Steps, composed: compose.Composed, seed: typing.Optional[str],
+          extra: configuration.Configuration) -> pathlib.Path:
     """Returns the object directory. A first build starts from the objects of the tree @seed."""
     tree, obj = composed.tree, paths.OBJ / composed.tree.name
-    wanted = config.merge(config.fragments())
+    wanted = extra.wanted
     stamp = obj / STAMP
-    key = {"config": wanted, "series": composed.series.hash, "compiler": compiler_version()}
+    key = {"config": wanted, "make": list(extra.make), "series": composed.series.hash,
+           "compiler": compiler_version()}
     with out.phase("build", f"{tree.name}: {' and '.join(TARGETS)}"):
         if out.dry_run:
             configure_anew(out, tree, obj)
-            make_targets(out, tree, obj)
+            make_targets(out, tree, obj, extra.make)
             return obj
         bzimage = obj / "arch/x86/boot/bzImage"
         if is_current(stamp, key, composed.newest.kernel) and bzimage.exists():
@@ -58,7 +60,7 @@ def build(out: steps.Steps, composed: compose.Composed, seed: typing.Optional[st
             seed_objects(out, paths.OBJ, seed, tree.name)
         stamp.unlink(missing_ok=True)
         configure(out, tree, obj, wanted)
-        make_targets(out, tree, obj)
+        make_targets(out, tree, obj, extra.make)
         paths.write_text(stamp, json.dumps(key, indent=1, sort_keys=True) + "\n")
     return obj
 
@@ -67,8 +69,9 @@ def assignments() -> typing.List[str]:
     return [f"{name}={value}" for name, value in REPRODUCIBLE.items()]
 
 
-def make_targets(out: steps.Steps, tree: pathlib.Path, obj: pathlib.Path) -> None:
-    make(out, tree, f"O={obj}", *compilers(), *assignments(), *TARGETS,
+def make_targets(out: steps.Steps, tree: pathlib.Path, obj: pathlib.Path,
+                 extra: typing.Sequence[str]) -> None:
+    make(out, tree, f"O={obj}", *compilers(), *assignments(), *extra, *TARGETS,
          failure=f"the kernel {tree.name} does not build")
 
 

@@ -9,9 +9,9 @@ import sys
 import traceback
 import typing
 
-from . import (compare, compose, errors, expectations, job, lanes, lines, matrix, mutant, mutants,
-               packages, paths, qemu, report, selftests, series, series_build, series_check, shell,
-               sources, steps)
+from . import (compare, compose, configuration, errors, expectations, job, lanes, lines, matrix,
+               mutant, mutants, packages, paths, qemu, report, selftests, series, series_build,
+               series_check, shell, sources, steps)
 
 DESCRIPTION = "Run the TDX init-mem tests of KVM on an emulated TDX host."
 EXIT_STATUS = """\
@@ -65,6 +65,7 @@ def parser() -> Parser:
     run = verb("run", "run the tests on one kernel", do_run)
     add_kernel_options(run)
     add_run_options(run)
+    add_config(run)
     for kind in ("ktap", "junit", "json"):
         run.add_argument(f"--{kind}", type=pathlib.Path, metavar="FILE",
                          help=f"write the results as {kind} to FILE")
@@ -73,6 +74,7 @@ def parser() -> Parser:
     table.add_argument("--variant", action="append", choices=list(lines.VARIANTS),
                        metavar="VARIANT")
     add_run_options(table)
+    add_config(table)
     table.add_argument("--json", type=pathlib.Path, metavar="FILE")
     patches = verb("series", "hold the patches against what a maintainer asks of a series",
                    do_series)
@@ -119,10 +121,12 @@ def parser() -> Parser:
     bisect = verb("bisect-run", "run, with the exit status that git bisect wants", do_bisect_run)
     add_kernel_options(bisect)
     add_run_options(bisect)
+    add_config(bisect)
     bisect.set_defaults(ktap=None, junit=None, json=None)
     interactive = verb("shell", "boot, and give a shell on the guest's console", do_shell)
     add_kernel_options(interactive)
     add_run_options(interactive)
+    add_config(interactive)
     tests = verb("selftests", "build all of TARGETS=kvm of a composed tree, ours and upstream's",
                  do_selftests)
     add_kernel_options(tests)
@@ -144,6 +148,12 @@ def add_kernel_options(made: Parser) -> None:
                        help="this release tarball or linux-source package")
     made.add_argument("--apply", type=pathlib.Path, action="append", default=[], metavar="PATCH",
                       help="a kernel patch on top of the variant; repeatable")
+
+
+def add_config(made: Parser) -> None:
+    made.add_argument("--config", choices=configuration.names(), default="", metavar="NAME",
+                      help=f"another configuration of the kernel, one of "
+                      f"{', '.join(configuration.names())}")
 
 
 def add_run_options(made: Parser) -> None:
@@ -192,6 +202,7 @@ def parameter(text: str) -> str:
 def job_of(options: argparse.Namespace) -> job.Job:
     return job.Job(
         line=options.kernel or line_of(options), variant=options.variant,
+        config=getattr(options, "config", ""),
         kernel_src=options.kernel_src, tarball=options.tarball, applied=tuple(options.apply),
         tests=tuple(getattr(options, "test", ())), smp=getattr(options, "smp", 2),
         machines=getattr(options, "machines", 0),
@@ -241,8 +252,9 @@ def do_matrix(out: steps.Steps, options: argparse.Namespace) -> int:
     return matrix.run(out, matrix.jobs(
         options.kernel or list(lines.DEFAULT_LINES), options.variant or list(lines.VARIANTS),
         tests=tuple(options.test), smp=options.smp, machines=options.machines,
-        timeout=options.timeout, seed=options.seed, qemu=options.qemu, emulated=not options.no_emulator, keep_going=True,
-        parameters=tuple(options.module_param)), options.json)
+        timeout=options.timeout, seed=options.seed, qemu=options.qemu,
+        emulated=not options.no_emulator, keep_going=True,
+        parameters=tuple(options.module_param), config=options.config), options.json)
 
 
 def do_series(out: steps.Steps, options: argparse.Namespace) -> int:

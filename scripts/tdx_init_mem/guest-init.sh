@@ -57,7 +57,7 @@ set_sysctl() # name value
 }
 
 # A hang is reported while the host still watches, not after two minutes.
-set_sysctl hung_task_timeout_secs 10
+set_sysctl hung_task_timeout_secs $((TDX_INIT_MEM_DEADLINE_MS / 1000))
 set_sysctl hung_task_check_interval_secs 2
 set_sysctl hung_task_warnings 10
 set_sysctl sysrq 1

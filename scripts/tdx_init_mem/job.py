@@ -12,12 +12,14 @@ import threading
 import time
 import typing
 
-from . import (boot, build, compose, errors, expectations, initramfs, judge, lanes, lines, paths,
-               qemu, report, sanitizer, selftests, series, sources, steps, symbols, watchdog)
+from . import (boot, build, compose, configuration, errors, expectations, initramfs, judge, lanes,
+               lines, paths, qemu, report, sanitizer, selftests, series, sources, steps, symbols,
+               watchdog)
 from .results import Status
 
 PROGRAM_NAME = "tdx_init_mem_{}_test"
 DEFAULT_TIMEOUT = 120
+DEADLINE_MS = 10000  # of a step of a test, and of a task that does not run
 KEPT_RUNS = 200
 # Of the runner's own environment: how long the random tests go on.
 PASSED_ON = ("TDX_INIT_MEM_STRESS_STEPS", "TDX_INIT_MEM_STRESS_MS")
@@ -37,6 +39,7 @@ class Job:
 
     line: str = lines.DEFAULT_LINES[-1]
     variant: str = "base"
+    config: str = ""  # of configs/extra/, on top of the usual fragments
     kernel_src: typing.Optional[pathlib.Path] = None
     tarball: typing.Optional[pathlib.Path] = None
     applied: typing.Tuple[pathlib.Path, ...] = ()
@@ -68,16 +71,27 @@ class Job:
 
     @property
     def name(self) -> str:
-        return f"{self.base_name}-{self.variant}{'-applied' if self.applied else ''}"
+        return f"{self.base_name}{suffix(self.variant, bool(self.applied), self.config)}"
+
+    @property
+    def extra(self) -> configuration.Configuration:
+        return configuration.load(self.config)
 
     @property
     def seed_name(self) -> typing.Optional[str]:
         """The tree that differs least from ours and may have objects already."""
-        nearest = [f"{self.base_name}-{self.variant}"] if self.applied else []
-        for name in [*nearest, f"{self.base_name}-base"]:
-            if name != self.name and (paths.OBJ / name / build.STAMP).exists():
+        nearest = [(variant, False, config) for config in (self.config, "")
+                   for variant in (self.variant, "base")]
+        base, mine = self.base_name, self.name
+        for name in [f"{base}{suffix(*one)}" for one in nearest]:
+            if name != mine and (paths.OBJ / name / build.STAMP).exists():
                 return name
         return None
+
+
+def suffix(variant: str, applied: bool, config: str) -> str:
+    """What tells the trees of one source apart."""
+    return f"-{variant}{'-applied' if applied else ''}{f'-{config}' if config else ''}"
 
 
 def model_version() -> str:
@@ -99,7 +113,8 @@ def headline(job: Job) -> str:
     patches = series.of_variant(job.line, job.variant, job.applied)
     host = f"emulated, model {model_version()}" if job.emulated else "no TDX host"
     return (f"tdx_init_mem: {host}, kernel {kernel_version(job)}, variant {job.variant}"
-            f"{f' + {len(job.applied)} applied' if job.applied else ''}, series {patches.hash}, "
+            f"{f' + {len(job.applied)} applied' if job.applied else ''}, "
+            f"{f'config {job.config}, ' if job.config else ''}series {patches.hash}, "
             f"{''.join(f'{parameter}, ' for parameter in job.parameters)}seed {job.seed}")
 
 
@@ -153,7 +168,7 @@ def prepare(out: steps.Steps, job: Job) -> Built:
     """Everything up to the boot. The cheapest reason to stop comes first."""
     machine = qemu.find(job.qemu, out.dry_run)
     composed = compose_tree(out, job)
-    obj = build.build(out, composed, job.seed_name)
+    obj = build.build(out, composed, job.seed_name, job.extra)
     programs = selftests.build_tests(out, composed, job.seed_name)
     if job.emulated:
         with paths.locked("emulator", out.say), out.phase("emulator", "the plugin, libtdx-host.so"):
@@ -183,7 +198,8 @@ def select(programs: typing.Sequence[str], globs: typing.Sequence[str]
 
 def settings(job: Job) -> typing.Dict[str, str]:
     passed_on = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
-    return {"TDX_INIT_MEM_SEED": str(job.seed), **passed_on,
+    return {"TDX_INIT_MEM_SEED": str(job.seed),
+            "TDX_INIT_MEM_DEADLINE_MS": str(DEADLINE_MS * job.extra.slowness), **passed_on,
             **VARIANT_SETTINGS.get(job.judged_as, {})}
 
 
@@ -207,9 +223,11 @@ class Lane:
                   ) -> judge.Verdict:
         job = self.job
         by_name = {path.name: path for path in self.built.programs}
-        orders = [initramfs.Order(by_name[name], job.timeout, case) for name, case in chosen]
+        slow = job.extra.slowness
+        orders = [initramfs.Order(by_name[name], job.timeout * slow, case) for name, case in chosen]
         initramfs.pack(self.out, self.image, self.built.obj, orders, settings(job), job.parameters)
-        outcome = boot.boot(self.out, self.machine(directory), watchdog.Watchdog(), self.stop)
+        outcome = boot.boot(self.out, self.machine(directory), watchdog.Watchdog(slowness=slow),
+                            self.stop)
         self.out.log(f"userspace after {outcome.ready_after:.1f} s")
         if outcome.report and outcome.report.get("sanitizer"):
             sanitizer.add_symbols(outcome.report, symbols.load(self.built.obj, outcome.console))

@@ -38,11 +38,14 @@ MARK = re.compile(r"tdx-init-mem: (boot|ready|end|start|done|timeout|shell)\b")
 class Watchdog:
     """One boot. Feed console() and ktap(), poll due()."""
 
-    def __init__(self, now: typing.Optional[float] = None, interactive: bool = False) -> None:
+    def __init__(self, now: typing.Optional[float] = None, interactive: bool = False,
+                 slowness: int = 1) -> None:
         self._now = time.monotonic() if now is None else now
         self._start = self._now
         self._active = self._now
         self._interactive = interactive
+        self._boot_limit = BOOT_LIMIT * slowness
+        self._silence_limit = SILENCE_LIMIT * slowness
         self._script: typing.List[typing.Tuple[float, str]] = []
         self.reason = ""
         self.ready_after = 0.0
@@ -76,10 +79,10 @@ class Watchdog:
         """What to do now: QUIT, KILL, or a SysRq key."""
         self._now = now
         if not self._script and not self._interactive:
-            if not self.ready_after and now - self._start > BOOT_LIMIT:
-                self._hang(f"no userspace after {BOOT_LIMIT:.0f} s")
-            elif now - self._active > SILENCE_LIMIT:
-                self._hang(f"silent for {SILENCE_LIMIT:.0f} s")
+            if not self.ready_after and now - self._start > self._boot_limit:
+                self._hang(f"no userspace after {self._boot_limit:.0f} s")
+            elif now - self._active > self._silence_limit:
+                self._hang(f"silent for {self._silence_limit:.0f} s")
         actions = [action for at, action in self._script if at <= now]
         self._script = [(at, action) for at, action in self._script if at > now]
         if QUIT in actions and self.ended and not self.reason:

@@ -31,6 +31,7 @@ class Usage(unittest.TestCase):
         self.assertEqual(quiet("run", "--no-such-option"), errors.BROKEN)
         self.assertEqual(quiet("run", "--kernel", "v1.0"), errors.BROKEN)
         self.assertEqual(quiet("run", "--smp", "0"), errors.BROKEN)
+        self.assertEqual(quiet("run", "--config", "no-such"), errors.BROKEN)
 
     def test_unusable_qemu_is_3(self) -> None:
         self.assertEqual(quiet("run", "--qemu", "/bin/true", "--kernel", "v6.18", "--dry-run"),

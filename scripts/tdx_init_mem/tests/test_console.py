@@ -112,3 +112,48 @@ class Lines(unittest.TestCase):
         found = console.find("[1.0] tdx-init-mem: start one\n[1.1] tdx-init-mem: done one status=0\n"
                              "[1.2] kernel BUG at a.c:1!\n[1.3] tdx-init-mem: start two\n")
         self.assertEqual(list(found), ["one"])
+
+    def test_report_of_kasan_is_one_complaint(self) -> None:
+        start, end = f"tdx-init-mem: start {ABI}", f"tdx-init-mem: done {ABI} status=0"
+        found = console.find("\n".join(f"[   31.5{number:05}] {line}" for number, line in enumerate((
+            start,
+            "==================================================================",
+            "BUG: KASAN: slab-use-after-free in kvm_gmem_punch_hole+0x2b1/0x310 [kvm]",
+            "Read of size 8 at addr ff1100000c0ffee0 by task tdx_init_mem_ab/91",
+            "",
+            "CPU: 1 UID: 0 PID: 91 Comm: tdx_init_mem_ab Not tainted 7.3.4 #1 PREEMPT(voluntary)",
+            "Call Trace:",
+            " <TASK>",
+            " dump_stack_lvl+0x5a/0x90",
+            " print_report+0x174/0x4e0",
+            " kasan_report+0xc1/0x100",
+            " kvm_gmem_punch_hole+0x2b1/0x310 [kvm]",
+            " </TASK>",
+            "",
+            "Allocated by task 91:",
+            " kasan_save_stack+0x1c/0x40",
+            " __kvm_gmem_create+0x8a/0x2f0 [kvm]",
+            "",
+            "Freed by task 91:",
+            " kasan_save_free_info+0x35/0x60",
+            " kvm_gmem_release+0x5f/0x90 [kvm]",
+            "",
+            "Memory state around the buggy address:",
+            ">ff1100000c0ffe80: fb fb fb fb fc fc fc fc fa fb fb fb fb fb fb fb",
+            "==================================================================",
+            "Disabling lock debugging due to kernel taint",
+            end))))
+        self.assertEqual([splat.name for splat in found[ABI]],
+                         ["KASAN: slab-use-after-free in kvm_gmem_punch_hole"])
+        self.assertEqual(list(found), [ABI])
+
+    def test_fault_that_kasan_explains_names_its_function(self) -> None:
+        self.assertEqual(names(
+            "[    1.0] Oops: general protection fault, probably for non-canonical address "
+            "0xdffffc0000000003: 0000 [#1] SMP KASAN\n"
+            "[    1.0] KASAN: null-ptr-deref in range [0x0000000000000018-0x000000000000001f]\n"
+            "[    1.0] RIP: 0010:kvm_gmem_get_pfn+0x5d/0x2a0 [kvm]\n"
+            "[    1.0] Call Trace:\n"
+            "[    1.0]  <TASK>\n"
+            "[    1.0]  kvm_mmu_faultin_pfn+0x1f/0x90 [kvm]\n"
+            "[    1.0]  </TASK>\n"), ["general protection fault in kvm_gmem_get_pfn"])
