@@ -28,6 +28,7 @@ NODES = ((0, GIB), (GIB, GIB))  # of that memory
 CPU = "max,vendor=GenuineIntel,family=6,model=173,stepping=1,-hypervisor,-svm,-erms,-fsrm"
 CMDLINE = ("console=ttyS0,115200", "ignore_loglevel", "printk.devkmsg=on", "log_buf_len=4M",
            "panic=-1", "sysrq_always_enabled")
+COUNTERS = "counters.log"  # of gcov, if the kernel has any
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)  # a thread that forks may not look for it any more
 POLL = 0.1
@@ -112,7 +113,7 @@ class Control:
     def options(self) -> typing.List[str]:
         return ["-chardev", "file,id=console,path=console.log,"
                 f"input-path=/proc/self/fd/{self._their_keys}", "-serial", "chardev:console",
-                "-serial", "file:ktap.log", "-chardev",
+                "-serial", "file:ktap.log", "-serial", f"file:{COUNTERS}", "-chardev",
                 f"socket,id=qmp,fd={self._their_qmp.fileno()}", "-qmp", "chardev:qmp"]
 
     def quit(self) -> None:

@@ -9,9 +9,9 @@ import sys
 import traceback
 import typing
 
-from . import (compare, compose, configuration, errors, expectations, job, lanes, lines, matrix,
-               mutant, mutants, packages, paths, qemu, report, selftests, series, series_build,
-               series_check, shell, sources, steps)
+from . import (compare, compose, configuration, coverage, errors, expectations, job, lanes, lines,
+               matrix, mutant, mutants, packages, paths, qemu, report, selftests, series,
+               series_build, series_check, shell, sources, steps)
 
 DESCRIPTION = "Run the TDX init-mem tests of KVM on an emulated TDX host."
 EXIT_STATUS = """\
@@ -118,6 +118,12 @@ def parser() -> Parser:
                          help="the whole suite for each, and what only one test file finds")
     planted.add_argument("--list", action="store_true", help="list them, plant nothing")
     planted.add_argument("--json", type=pathlib.Path, metavar="FILE")
+    covered = verb("coverage", "run with gcov, print what the tests reach of KVM, and what not",
+                   do_coverage)
+    add_kernel_options(covered)
+    add_run_options(covered)
+    covered.add_argument("--from", dest="former", type=pathlib.Path, metavar="DIR",
+                         help="do not run, report on this former run of the same kernel")
     bisect = verb("bisect-run", "run, with the exit status that git bisect wants", do_bisect_run)
     add_kernel_options(bisect)
     add_run_options(bisect)
@@ -278,6 +284,10 @@ def do_mutants(out: steps.Steps, options: argparse.Namespace) -> int:
     if options.list:
         return mutants.print_list(out, found)
     return mutants.run(out, mutants.Order(found, options.full, options.qemu, options.json))
+
+
+def do_coverage(out: steps.Steps, options: argparse.Namespace) -> int:
+    return coverage.run(out, job_of(options), options.former)
 
 
 def do_selftests(out: steps.Steps, options: argparse.Namespace) -> int:

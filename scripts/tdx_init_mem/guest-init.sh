@@ -24,6 +24,8 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
 
 ktap=/dev/ttyS1
 stty -F "$ktap" raw -echo -onlcr 2>/dev/null
+counters=/dev/ttyS2
+stty -F "$counters" raw -echo -onlcr 2>/dev/null
 stty -F /dev/console -echo 2>/dev/null
 
 # The host's orders: the tests' environment, the modules, run_tests.
@@ -129,6 +131,18 @@ select_cases() # program pattern
 	done
 }
 
+# All that gcov counted since the boot. The next program may be the one that this kernel dies of.
+save_counters() # program
+{
+	[ -d /sys/kernel/debug/gcov ] || return
+	echo "begin $1"
+	find /sys/kernel/debug/gcov -name '*.gcda' | while read -r file; do
+		echo "file $file"
+		gzip <"$file" | base64
+	done
+	echo end
+}
+
 number=0
 run_one() # program timeout pattern
 {
@@ -158,6 +172,7 @@ run_one() # program timeout pattern
 	if [ ! -e /tmp/status ]; then
 		mark "timeout $1"
 		dump_stacks
+		save_counters "$1" >"$counters"
 		say "not ok $number $1 # TIMEOUT after $2 s"
 		finish "timeout in $1"
 	fi
@@ -174,6 +189,7 @@ run_one() # program timeout pattern
 	4) say "ok $number $1 # SKIP" ;;
 	*) say "not ok $number $1 # exit=$status" ;;
 	esac
+	save_counters "$1" >"$counters"
 	if ! is_trusted; then
 		say "Bail out! the kernel complained during $1"
 		finish "not trusted after $1"
