@@ -27,7 +27,8 @@ environment:
   TDX_INIT_MEM_MIRROR  the Debian mirror, where apt's own configuration names none
   TDX_INIT_MEM_JOBS    jobs of a build (default: one for each CPU)
   TDX_INIT_MEM_STRESS_STEPS, TDX_INIT_MEM_STRESS_MS
-                       bounds of each case of the stress tests, for a soak with --timeout"""
+                       bounds of each case of the stress tests, for a soak with --timeout
+  TDX_INIT_MEM_PARK    what keeps a source page missing: uffd, dev or fuse"""
 BISECT = {errors.PASSED: 0, errors.FAILED: 1}
 BISECT_SKIP = 125
 BISECT_STOP = 128

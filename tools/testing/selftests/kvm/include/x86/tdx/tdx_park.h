@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Parking: a source buffer with one page that userfaultfd keeps missing.
+ * Parking: a source buffer with one page that is kept missing.
  *
  * Whoever pins that page (KVM_TDX_INIT_MEM_REGION by get_user_pages) sleeps
  * with all its locks held until it is released.  The fault itself reports the
  * arrival, so nothing has to be guessed.
+ *
+ * By which means the page is missing depends on the machine, see tdx_park_way.h;
+ * TDX_INIT_MEM_PARK=uffd|dev|fuse chooses.  All other pages of the buffer are
+ * ordinary private anonymous memory.
  */
 #ifndef SELFTEST_KVM_TDX_PARK_H
 #define SELFTEST_KVM_TDX_PARK_H
@@ -14,12 +18,16 @@
 #include <stddef.h>
 
 struct tdx_park {
-	int uffd;
+	const struct tdx_park_way *way;
 	void *mem; /* filled with a pattern, but for one page */
 	size_t size;
 	void *page;    /* the missing page */
 	void *content; /* what it will contain, by default the pattern */
 	bool released;
+
+	/* Of the way. */
+	int uffd;
+	struct tdx_park_server *server;
 };
 
 /* Why parking is impossible here, or NULL. */

@@ -1,103 +1,111 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Parking by userfaultfd, see include/x86/tdx/tdx_park.h.
+ * Parking, see include/x86/tdx/tdx_park.h: the buffer, and the choice of a way.
  */
-#include <fcntl.h>
-#include <linux/userfaultfd.h>
-#include <poll.h>
-#include <sys/ioctl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "kvm_util.h"
 #include "tdx/tdx_host.h"
-#include "tdx/tdx_park.h"
+#include "tdx/tdx_park_way.h"
 #include "tdx/tdx_util.h"
 
 #define TDX_PARK_PATTERN 0xa5
 
-static int tdx_park_open(void)
+/* The first one that works is taken. */
+static const struct tdx_park_way *const tdx_park_ways[] = {
+	&tdx_park_uffd,
+	&tdx_park_dev,
+	&tdx_park_fuse,
+};
+
+static bool tdx_park_may_be(const struct tdx_park_way *way)
 {
-	return syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	const char *wanted = getenv("TDX_INIT_MEM_PARK");
+
+	return !wanted || !*wanted || !strcmp(wanted, way->name);
+}
+
+/* NULL if there is none; @why, of @size bytes, then says what each one lacks. */
+static const struct tdx_park_way *tdx_park_choose(char *why, size_t size)
+{
+	const char *lack, *separator = "";
+	size_t used;
+	unsigned int i;
+
+	used = snprintf(why, size, "nothing keeps a page missing here: ");
+	for (i = 0; i < ARRAY_SIZE(tdx_park_ways); i++) {
+		if (!tdx_park_may_be(tdx_park_ways[i]))
+			continue;
+
+		lack = tdx_park_ways[i]->lacks();
+		if (!lack)
+			return tdx_park_ways[i];
+
+		if (used < size)
+			used += snprintf(why + used, size - used, "%s%s", separator, lack);
+		separator = ", ";
+	}
+
+	if (!*separator)
+		snprintf(why, size, "TDX_INIT_MEM_PARK names no way of parking");
+
+	return NULL;
 }
 
 const char *tdx_park_lacks(void)
 {
-	int uffd = tdx_park_open();
+	static char why[256];
 
-	if (uffd < 0)
-		return "userfaultfd for faults of the kernel is not available";
-
-	close(uffd);
-	return NULL;
+	return tdx_park_choose(why, sizeof(why)) ? NULL : why;
 }
 
 void tdx_park_init(struct tdx_park *park, unsigned int nr_pages, unsigned int index)
 {
 	size_t page_size = getpagesize();
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char why[256];
 
 	TEST_ASSERT(index < nr_pages, "Page %u of %u cannot be parked", index, nr_pages);
 
-	park->released = false;
-	park->size = nr_pages * page_size;
+	*park = (struct tdx_park) { .size = nr_pages * page_size, .uffd = -1 };
+	park->way = tdx_park_choose(why, sizeof(why));
+	TEST_ASSERT(park->way, "%s", why);
+
 	park->mem = tdx_mmap(park->size, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	park->page = park->mem + index * page_size;
 	park->content = malloc(page_size);
 	TEST_ASSERT(park->content, "Insufficient memory");
 	memset(park->content, TDX_PARK_PATTERN, page_size);
 	memset(park->mem, TDX_PARK_PATTERN, park->size);
-	TEST_ASSERT(!madvise(park->page, page_size, MADV_DONTNEED),
-		    "madvise(MADV_DONTNEED) failed, errno %d", errno);
 
-	park->uffd = tdx_park_open();
-	TEST_ASSERT(park->uffd >= 0, "userfaultfd failed, errno %d", errno);
-	TEST_ASSERT(!ioctl(park->uffd, UFFDIO_API, &api), "UFFDIO_API failed, errno %d", errno);
-
-	reg.range.start = (uintptr_t)park->page;
-	reg.range.len = page_size;
-	TEST_ASSERT(!ioctl(park->uffd, UFFDIO_REGISTER, &reg), "UFFDIO_REGISTER failed, errno %d",
-		    errno);
+	park->way->open(park);
+	if (park->way != tdx_park_ways[0])
+		printf("# parked by %s\n", park->way->name);
 }
 
 bool tdx_park_wait(struct tdx_park *park)
 {
-	struct pollfd pollfd = { .fd = park->uffd, .events = POLLIN };
-	struct uffd_msg msg;
+	if (park->way->wait(park))
+		return true;
 
-	if (poll(&pollfd, 1, tdx_host_deadline_ms()) != 1 ||
-	    read(park->uffd, &msg, sizeof(msg)) != sizeof(msg)) {
-		printf("# nobody asked for the missing page within %u ms\n",
-		       tdx_host_deadline_ms());
-		return false;
-	}
-
-	return msg.event == UFFD_EVENT_PAGEFAULT &&
-	       (void *)(uintptr_t)(msg.arg.pagefault.address & ~(getpagesize() - 1ull)) ==
-		       park->page;
+	printf("# nobody asked for the missing page within %u ms\n", tdx_host_deadline_ms());
+	return false;
 }
 
 void tdx_park_release(struct tdx_park *park)
 {
-	struct uffdio_copy copy = {
-		.dst = (uintptr_t)park->page,
-		.src = (uintptr_t)park->content,
-		.len = getpagesize(),
-	};
-
 	if (park->released)
 		return;
 
-	TEST_ASSERT(!ioctl(park->uffd, UFFDIO_COPY, &copy), "UFFDIO_COPY failed, errno %d", errno);
+	park->way->release(park);
 	park->released = true;
 }
 
 void tdx_park_abandon(struct tdx_park *park)
 {
-	close(park->uffd);
-	park->uffd = -1;
+	park->way->abandon(park);
 	park->released = true;
 }
 
@@ -107,9 +115,8 @@ void tdx_park_destroy(struct tdx_park *park)
 		return;
 
 	tdx_park_release(park);
-	if (park->uffd >= 0)
-		close(park->uffd);
 	munmap(park->mem, park->size);
+	park->way->destroy(park);
 	free(park->content);
 	park->mem = NULL;
 }
