@@ -100,4 +100,5 @@ TD_TEST_F(fatal, both_succeed)
 	busy_expect_fine(_metadata, &variant->race, &outcome);
 }
 
+#define TD_DISRUPTS "kernels up to 7.3 free memory of a TD"
 #include "tdx_init_mem_main.h"

@@ -176,4 +176,5 @@ TD_TEST_F(gmem, broken_page_is_refused_until_punched)
 	td_complete(_metadata, td);
 }
 
+#define TD_DISRUPTS "pages are poisoned until reboot"
 #include "tdx_init_mem_main.h"

@@ -93,4 +93,5 @@ TD_TEST_F(populate, resumes_and_completes)
 	td_complete(_metadata, td);
 }
 
+#define TD_DISRUPTS "kernels up to 6.18 oops"
 #include "tdx_init_mem_main.h"

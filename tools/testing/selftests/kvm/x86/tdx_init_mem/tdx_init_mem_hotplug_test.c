@@ -262,4 +262,5 @@ TD_TEST_F(hotplug, while_running_loses_nothing)
 	td_complete(_metadata, &h->td);
 }
 
+#define TD_DISRUPTS "CPUs go offline"
 #include "tdx_init_mem_main.h"

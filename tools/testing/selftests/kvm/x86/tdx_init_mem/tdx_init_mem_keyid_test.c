@@ -139,4 +139,5 @@ TD_TEST_F(keyids, used_up_then_one_for_one)
 	expect_works(_metadata, refused);
 }
 
+#define TD_DISRUPTS "all KeyIDs are used up"
 #include "tdx_init_mem_main.h"

@@ -2,6 +2,9 @@
 /*
  * Ends each program, to be included last: the last cases, which catch what a
  * case that died left in the kernel log and on the host, and main().
+ *
+ * TD_DISRUPTS, if defined, says what the program does to the whole machine; it then
+ * skips where that is not allowed.
  */
 FIXTURE(audit) {};
 
@@ -34,5 +37,8 @@ TD_TEST_F(audit, host_is_as_before)
 int main(int argc, char **argv)
 {
 	tdx_test_begin();
+#ifdef TD_DISRUPTS
+	tdx_test_disrupts(TD_DISRUPTS);
+#endif
 	return test_harness_run(argc, argv);
 }

@@ -410,4 +410,5 @@ TD_TEST_F(unfinished, vcpu_without_fd_leaves_list_of_cpu)
 	td_complete(_metadata, td);
 }
 
+#define TD_DISRUPTS "kernels up to 7.3 warn, and free memory in use"
 #include "tdx_init_mem_main.h"

@@ -72,4 +72,5 @@ TD_TEST_F(nested, smm_cannot_be_entered)
 	EXPECT_FALSE(vm_tdx_is_dead(self->td.vm));
 }
 
+#define TD_DISRUPTS "kernels up to 7.3 write to memory of others"
 #include "tdx_init_mem_main.h"

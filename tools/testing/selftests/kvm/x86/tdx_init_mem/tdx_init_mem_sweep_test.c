@@ -287,4 +287,5 @@ TD_TEST_F(sweep, vm_capabilities_are_survived)
 	sweep_caps(_metadata, self, self->td.vm->fd);
 }
 
+#define TD_DISRUPTS "no kernel is known to survive all ioctls"
 #include "tdx_init_mem_main.h"

@@ -4,8 +4,6 @@
  * full speed.  Whoever comes first: each page is added exactly once, with its content,
  * and each call either has its way or says why not.
  */
-#include <sys/sysinfo.h>
-
 #include "tdx_init_mem.h"
 
 #define MANY_SLOT (TD_SLOT + 1)
@@ -157,17 +155,17 @@ FIXTURE_TEARDOWN(several)
 	td_audit(_metadata);
 }
 
-/* A TD may have as many vCPUs as there are CPUs. */
-static unsigned int count_workers(void)
+/* A TD may have as many vCPUs as CPUs are present, which may be fewer than may be plugged. */
+static unsigned int count_workers(struct kvm_vm *vm)
 {
-	unsigned int cpus = get_nprocs_conf();
+	unsigned int limit = vm_check_cap(vm, KVM_CAP_MAX_VCPUS);
 
-	return cpus < MAX_VCPUS ? cpus : MAX_VCPUS;
+	return limit < MAX_VCPUS ? limit : MAX_VCPUS;
 }
 
 TD_TEST_F(several, vcpus_add_each_page_once)
 {
-	unsigned int i, page, n = count_workers();
+	unsigned int i, page, n = count_workers(self->many.td.vm);
 	struct worker workers[MAX_VCPUS] = {};
 	pthread_barrier_t barrier;
 

@@ -28,6 +28,12 @@ bool tdx_host_has_shared_lock(void);
 bool tdx_host_is_decoupled(void);
 
 /*
+ * Why not to do here what others on this machine may come to harm by, or NULL.  An
+ * emulated host is nobody else's; elsewhere TDX_INIT_MEM_DISRUPT=1 says so.
+ */
+const char *tdx_host_forbids_disruption(void);
+
+/*
  * All time limits of the library derive from this one, in milliseconds; a slow
  * machine raises it by TDX_INIT_MEM_DEADLINE_MS.
  */
@@ -41,5 +47,8 @@ u64 tdx_host_seed(void);
  * and leaves with a KTAP skip where no TD can be created.
  */
 void tdx_test_begin(void);
+
+/* Next in main(), of a program that does that all the time: @what it does. */
+void tdx_test_disrupts(const char *what);
 
 #endif /* SELFTEST_KVM_TDX_HOST_H */

@@ -97,6 +97,14 @@ bool tdx_host_has_shared_lock(void)
 	return tdx_env_is_set("TDX_INIT_MEM_SHARED_LOCK");
 }
 
+const char *tdx_host_forbids_disruption(void)
+{
+	if (tdx_host_is_emulated() || tdx_env_is_set("TDX_INIT_MEM_DISRUPT"))
+		return NULL;
+
+	return "others on this machine may come to harm; TDX_INIT_MEM_DISRUPT=1 allows it";
+}
+
 unsigned int tdx_host_deadline_ms(void)
 {
 	const char *override = getenv("TDX_INIT_MEM_DEADLINE_MS");
@@ -147,4 +155,14 @@ void tdx_test_begin(void)
 
 	tdx_audit_begin();
 	tdx_emul_begin();
+}
+
+void tdx_test_disrupts(const char *what)
+{
+	const char *why = tdx_host_forbids_disruption();
+
+	if (why) {
+		ksft_print_header();
+		ksft_exit_skip("%s: %s\n", what, why);
+	}
 }
