@@ -134,9 +134,16 @@ def parser() -> Parser:
     add_kernel_options(interactive)
     add_run_options(interactive)
     add_config(interactive)
+    interactive.add_argument("--kselftest", action="store_true", help="with the tests in /kselftest "
+                             "as well, as \"make TARGETS=kvm install\" installs them")
+    interactive.add_argument("--command", metavar="COMMAND", help="run this in /kselftest, or else "
+                             "in /tests, for at most --timeout seconds, instead of a shell; status 1 "
+                             "if it fails or the kernel complains")
     tests = verb("selftests", "build all of TARGETS=kvm of a composed tree, ours and upstream's",
                  do_selftests)
     add_kernel_options(tests)
+    tests.add_argument("--install", type=pathlib.Path, metavar="DIR", help="install them in DIR, to be "
+                       "run by DIR/run_kselftest.sh")
     listing = verb("list", "list kernel lines, variants and tests", do_list)
     listing.add_argument("--bugs", action="store_true",
                          help="the bugs that released kernels are known to have, instead")
@@ -296,13 +303,15 @@ def do_selftests(out: steps.Steps, options: argparse.Namespace) -> int:
     with paths.locked(wanted.name, out.say):
         composed = job.compose_tree(out, wanted)
         programs = selftests.build_tests(out, composed, everything=True)
+        if options.install:
+            selftests.install(out, composed.tree, options.install, everything=True)
     for program in programs:
         out.say(paths.shown(program))
     return errors.PASSED
 
 
 def do_shell(out: steps.Steps, options: argparse.Namespace) -> int:
-    return shell.run(out, job_of(options))
+    return shell.run(out, job_of(options), options.kselftest, options.command or "")
 
 
 def do_list(out: steps.Steps, options: argparse.Namespace) -> int:

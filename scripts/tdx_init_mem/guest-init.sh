@@ -13,6 +13,11 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm /dev/hugepages
+# Without these, what a script appends to /dev/stdout makes a file of that name.
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+ln -s fd/1 /dev/stdout
+ln -s fd/2 /dev/stderr
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /tmp
@@ -143,6 +148,18 @@ save_counters() # program
 	echo end
 }
 
+# Until the program that runs in the background has a status, at most that many seconds.
+await_status() # seconds
+{
+	ticks=0
+	while [ ! -e /tmp/status ] && [ $ticks -lt $(($1 * 5)) ]; do
+		sleep 0.2
+		ticks=$((ticks + 1))
+		[ $((ticks % 25)) -ne 0 ] || say "# tdx-init-mem: alive $((ticks / 5))"
+	done
+	[ -e /tmp/status ]
+}
+
 number=0
 run_one() # program timeout pattern
 {
@@ -163,13 +180,7 @@ run_one() # program timeout pattern
 		mv /tmp/status.new /tmp/status
 	) 2>&1 | awk '{ print "  " $0; fflush() }' >"$ktap" &
 
-	ticks=0
-	while [ ! -e /tmp/status ] && [ $ticks -lt $(($2 * 5)) ]; do
-		sleep 0.2
-		ticks=$((ticks + 1))
-		[ $((ticks % 25)) -ne 0 ] || say "# tdx-init-mem: alive $((ticks / 5))"
-	done
-	if [ ! -e /tmp/status ]; then
+	if ! await_status "$2"; then
 		mark "timeout $1"
 		dump_stacks
 		save_counters "$1" >"$counters"
@@ -196,6 +207,29 @@ run_one() # program timeout pattern
 	fi
 }
 
+# Any command, with its output where that of the tests is.
+run_command() # seconds command
+{
+	rm -f /tmp/status
+	mark "start command"
+	(
+		cd /kselftest 2>/dev/null || cd /tests || exit 126
+		setsid sh -c "$2" </dev/null
+		echo $? >/tmp/status.new
+		mv /tmp/status.new /tmp/status
+	) >"$ktap" 2>&1 &
+	if ! await_status "$1"; then
+		mark "timeout command"
+		dump_stacks
+		finish "timeout in command"
+	fi
+	mark "done command status=$(cat /tmp/status)"
+}
+
+if [ -n "${TDX_INIT_MEM_COMMAND:-}" ]; then
+	run_command "$TDX_INIT_MEM_COMMAND_TIMEOUT" "$TDX_INIT_MEM_COMMAND"
+	finish complete
+fi
 say "KTAP version 1"
 say "1..$plan"
 if [ -n "${TDX_INIT_MEM_SHELL:-}" ]; then

@@ -13,6 +13,9 @@ import typing
 from . import errors, paths, steps
 
 MODULES = ("kvm_intel", "hwpoison_inject", "brd")
+ELF = b"\x7fELF"
+# Without it a program may take as long as it likes, whatever the file "settings" says.
+KSELFTEST_TOOLS = ("/usr/bin/timeout",)
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 
@@ -71,7 +74,9 @@ class Cpio:
 
 def pack(out: steps.Steps, target: pathlib.Path, obj: pathlib.Path,
          orders: typing.Sequence[Order], settings: typing.Mapping[str, str],
-         parameters: typing.Sequence[str] = ()) -> None:
+         parameters: typing.Sequence[str] = (), kselftest: typing.Optional[pathlib.Path] = None
+         ) -> None:
+    """@kselftest, an installed tree, is /kselftest of the guest."""
     busybox = find_busybox()
     modules = module_order(obj)
     with paths.into_place(target) as temporary, open(temporary, "wb") as file:
@@ -89,9 +94,28 @@ def pack(out: steps.Steps, target: pathlib.Path, obj: pathlib.Path,
             cpio.file(f"modules/{module.name}", module.read_bytes(), 0o644)
         for order in orders:
             cpio.file(f"tests/{order.program.name}", order.program.read_bytes())
-            for library in libraries(out, order.program):
-                cpio.file(library, pathlib.Path(library).read_bytes())
+            pack_libraries(out, cpio, order.program)
+        if kselftest:
+            pack_kselftest(out, cpio, kselftest)
         cpio.end()
+
+
+def pack_libraries(out: steps.Steps, cpio: Cpio, program: pathlib.Path) -> None:
+    for library in libraries(out, program):
+        cpio.file(library, pathlib.Path(library).read_bytes())
+
+
+def pack_kselftest(out: steps.Steps, cpio: Cpio, tree: pathlib.Path) -> None:
+    """With what run_kselftest.sh uses if it is there, and busybox does not have as it wants it."""
+    for path in sorted(path for path in tree.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        cpio.file(f"kselftest/{path.relative_to(tree)}", content, path.stat().st_mode & 0o777)
+        if content.startswith(ELF):
+            pack_libraries(out, cpio, path)
+    for tool in map(pathlib.Path, KSELFTEST_TOOLS):
+        if tool.exists():
+            cpio.file(str(tool), tool.read_bytes())
+            pack_libraries(out, cpio, tool)
 
 
 def run_conf(modules: typing.Sequence[pathlib.Path], orders: typing.Sequence[Order],

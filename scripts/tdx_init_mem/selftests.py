@@ -17,6 +17,24 @@ def environment() -> typing.Dict[str, str]:
     return {"CCACHE_DIR": os.fspath(paths.CCACHE)}
 
 
+def make_options(output: pathlib.Path, everything: bool) -> typing.List[str]:
+    """Of TARGETS=kvm: where, how, and unless @everything our programs alone."""
+    only = [] if everything else [
+        "TEST_GEN_PROGS_x86=" + " ".join(f"{compose.PROGRAMS}/{name}" for name in compose.programs()),
+        "TEST_GEN_PROGS_EXTENDED_x86=", "TEST_PROGS_x86="]
+    return ["TARGETS=kvm", "FORCE_TARGETS=1", f"O={output}", *build.compilers()[:1], *only]
+
+
+def install(out: steps.Steps, tree: pathlib.Path, target: pathlib.Path, everything: bool = False
+            ) -> None:
+    """What "make install" makes of build_tests(): kselftest's own runner, its list, the programs."""
+    output = paths.KSELFTEST / tree.name
+    with out.phase("install", f"{tree.name}: {paths.shown(target)}"):
+        build.make(out, tree / "tools/testing/selftests", *make_options(output, everything),
+                   f"INSTALL_PATH={target.resolve()}", "install",
+                   failure="the selftests do not install", env=environment())
+
+
 def build_tests(out: steps.Steps, composed: compose.Composed, seed: typing.Optional[str] = None,
                 everything: bool = False) -> typing.List[pathlib.Path]:
     """Returns our programs. Without @everything the make variables name ours only."""
@@ -34,13 +52,9 @@ def build_tests(out: steps.Steps, composed: compose.Composed, seed: typing.Optio
                 if seed and not output.is_dir() and (paths.KSELFTEST / seed).is_dir():
                     build.seed_objects(out, paths.KSELFTEST, seed, tree.name)
                 output.mkdir(parents=True, exist_ok=True)
-            only = [] if everything else [
-                "TEST_GEN_PROGS_x86=" + " ".join(f"{compose.PROGRAMS}/{name}" for name in programs),
-                "TEST_GEN_PROGS_EXTENDED_x86=", "TEST_PROGS_x86="]
             build.make(out, tree, f"O={output}", *build.compilers(), "headers",
                        failure="the kernel headers do not install", env=environment())
-            build.make(out, tree / "tools/testing/selftests", "TARGETS=kvm", "FORCE_TARGETS=1",
-                       f"O={output}", *build.compilers()[:1], *only,
+            build.make(out, tree / "tools/testing/selftests", *make_options(output, everything),
                        failure="the selftests do not build", env=environment())
             if not out.dry_run:
                 paths.write_text(stamp, json.dumps(key, indent=1, sort_keys=True) + "\n")
