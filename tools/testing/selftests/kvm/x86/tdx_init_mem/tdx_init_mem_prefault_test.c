@@ -255,8 +255,8 @@ TD_TEST_F(prefault, of_poisoned_page_ends)
 	bool ends;
 	int r;
 
-	if (!tdx_host_is_emulated())
-		SKIP(return, "a real host had to do without that page");
+	if (tdx_host_forbids_disruption())
+		SKIP(return, "%s", tdx_host_forbids_disruption());
 
 	/* Poisoning may say so, too; the library takes that for a failure. */
 	ASSERT_EQ(0, sigaction(SIGBUS, &action, NULL));

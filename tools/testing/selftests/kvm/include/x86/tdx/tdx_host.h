@@ -28,8 +28,8 @@ bool tdx_host_has_shared_lock(void);
 bool tdx_host_is_decoupled(void);
 
 /*
- * Why not to do here what others on this machine may come to harm by, or NULL.  An
- * emulated host is nobody else's; elsewhere TDX_INIT_MEM_DISRUPT=1 says so.
+ * Why not to do here what others on this machine, or later tests, may come to harm by,
+ * or NULL if TDX_INIT_MEM_DISRUPT=1 says that there are none.
  */
 const char *tdx_host_forbids_disruption(void);
 

@@ -99,7 +99,7 @@ bool tdx_host_has_shared_lock(void)
 
 const char *tdx_host_forbids_disruption(void)
 {
-	if (tdx_host_is_emulated() || tdx_env_is_set("TDX_INIT_MEM_DISRUPT"))
+	if (tdx_env_is_set("TDX_INIT_MEM_DISRUPT"))
 		return NULL;
 
 	return "others on this machine may come to harm; TDX_INIT_MEM_DISRUPT=1 allows it";
