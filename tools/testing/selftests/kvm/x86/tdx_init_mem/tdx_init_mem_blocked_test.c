@@ -21,6 +21,7 @@
 #define PUNCHED 12
 #define ALLOCATED 13
 #define CONVERTED 14
+#define POPULATED 15
 
 struct blocked;
 
@@ -109,6 +110,13 @@ static int ioctl_other_vcpu(struct blocked *b)
 	return get_mp_state(b->other_vcpu);
 }
 
+static int populate_by_other_vcpu(struct blocked *b)
+{
+	struct kvm_tdx_init_mem_region region = td_region(&b->td, POPULATED, 1);
+
+	return __vm_tdx_init_mem_region(b->other_vcpu, &region, 0) ? -errno : 0;
+}
+
 static int finalize_vm(struct blocked *b)
 {
 	return __vm_tdx_finalize(b->td.vm) ? -errno : 0;
@@ -139,6 +147,7 @@ BLOCKED(set_memory_attributes, 0);
 BLOCKED(create_vcpu, 0);
 BLOCKED(enable_cap, 0);
 BLOCKED(ioctl_other_vcpu, 0);
+BLOCKED(populate_by_other_vcpu, 0);
 BLOCKED(finalize_vm, 0);
 /* Up to 6.18 what builds a TD is an ioctl of the vCPU like any other, under its mutex. */
 BLOCKED(ioctl_same_vcpu, TDX_KERNEL(6, 19));
@@ -153,7 +162,7 @@ FIXTURE_SETUP(blocked)
 	td_create(&b->td);
 	td_slot_create(&b->other, &b->td, TD_SLOT + 1, OTHER_GPA, 1);
 	/* A TD gets no more vCPUs than the host has CPUs, i.e. two in the least case. */
-	if (variant->op == ioctl_other_vcpu)
+	if (variant->op == ioctl_other_vcpu || variant->op == populate_by_other_vcpu)
 		b->other_vcpu = vm_tdx_vcpu_add(b->td.vm, OTHER_VCPU);
 	tdx_park_init(&b->park, PARKED_PAGES, PARKED_AT);
 	b->op = variant->op;
