@@ -51,6 +51,11 @@ struct kvm_vm *vm_tdx_create(void);
 
 /* A vCPU with CPUID (x2APIC is mandatory), but before KVM_TDX_INIT_VCPU. */
 struct kvm_vcpu *vm_tdx_vcpu_add_uninit(struct kvm_vm *vm, u32 id);
+
+/*
+ * KVM_TDX_INIT_VCPU, on one CPU from its beginning to its end: no kernel up to
+ * 7.3 bears that its thread is moved meanwhile, see tdx_init_mem_migrate_test.c.
+ */
 int __vm_tdx_init_vcpu(struct kvm_vcpu *vcpu);
 void vm_tdx_init_vcpu(struct kvm_vcpu *vcpu);
 struct kvm_vcpu *vm_tdx_vcpu_add(struct kvm_vm *vm, u32 id);

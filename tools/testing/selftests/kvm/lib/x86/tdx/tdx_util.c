@@ -3,6 +3,7 @@
  * TDX guests for the KVM selftests, see include/x86/tdx/tdx_util.h.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "processor.h"
@@ -197,7 +198,22 @@ struct kvm_vcpu *vm_tdx_vcpu_add_uninit(struct kvm_vm *vm, u32 id)
 
 int __vm_tdx_init_vcpu(struct kvm_vcpu *vcpu)
 {
-	return __vm_tdx_vcpu_ioctl(vcpu, KVM_TDX_INIT_VCPU, 0, NULL);
+	cpu_set_t cpus, here;
+	int r, saved_errno;
+	bool stays;
+
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	stays = !sched_getaffinity(0, sizeof(cpus), &cpus) &&
+		!sched_setaffinity(0, sizeof(here), &here);
+
+	r = __vm_tdx_vcpu_ioctl(vcpu, KVM_TDX_INIT_VCPU, 0, NULL);
+
+	saved_errno = errno;
+	if (stays)
+		sched_setaffinity(0, sizeof(cpus), &cpus);
+	errno = saved_errno;
+	return r;
 }
 
 void vm_tdx_init_vcpu(struct kvm_vcpu *vcpu)
