@@ -168,6 +168,9 @@ OPEN = "not upstream yet, no patch of ours: "
 SHARED_HALF = OPEN + ("SECURITY: KVM maps a guest_memfd that user space may map in the shared half of "
                       "a TD as well, and its holes and its end unmap the private half only; the "
                       "guest reads and writes pages that are free")
+# Inlined or not, as the configuration has it.
+VP_WR_FAILED = tuple(f"WARNING at arch/x86/kvm/vmx/tdx.c:* {function}"
+                     for function in ("tdx_load_mmu_pgd", "tdh_vp_wr_failed"))
 MISUSES = (
     # The refused TD is taken for one that was charged.
     ("limit.refused_td_is_not_discounted",
@@ -175,8 +178,7 @@ MISUSES = (
      "each refusal", ("WARNING at kernel/cgroup/misc.c:* misc_cg_*",)),
     ("misuse.prefault_by_vcpu_not_initialized_is_survived",
      "KVM_PRE_FAULT_MEMORY before INIT_VCPU: TDH.VP.WR without a TDVPR, KVM_BUG_ON, VM dead",
-     ("WARNING at arch/x86/kvm/vmx/tdx.c:* tdx_load_mmu_pgd",
-      "WARNING at virt/kvm/kvm_main.c:* kvm_vcpu_ioctl")),
+     (*VP_WR_FAILED, "WARNING at *virt/kvm/kvm_main.c:* kvm_vcpu_ioctl")),
     ("misuse.finalize_without_vcpu_fails",
      "FINALIZE_VM before INIT_VCPU: TDX_NO_VCPUS, KVM_BUG_ON, VM dead",
      ("WARNING at arch/x86/kvm/vmx/tdx.c:* tdx_vm_ioctl",)),
@@ -189,7 +191,7 @@ MISUSES = (
      ("WARNING at arch/x86/kvm/mmu/tdp_iter.c:* tdp_iter_start",)),
     ("misuse.vcpu_of_another_gpa_width_is_survived",
      "a vCPU's CPUID with 52 bits of GPA where INIT_VM had 48: KVM_BUG_ON, VM dead",
-     ("WARNING at arch/x86/kvm/vmx/tdx.c:* tdx_load_mmu_pgd",)),
+     VP_WR_FAILED),
 )
 
 NESTED = OPEN + ("SECURITY: KVM_GET_NESTED_STATE and KVM_SET_NESTED_STATE take the vCPU of a TD for an "

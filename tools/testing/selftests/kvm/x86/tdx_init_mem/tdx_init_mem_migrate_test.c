@@ -93,15 +93,14 @@ FIXTURE(migrate)
 
 FIXTURE_VARIANT(migrate)
 {
-	int (*build)(struct td *td);
+	int (*build)(struct td * td);
 	unsigned int leaf; /* the thread is moved while this one is held */
 };
 
-#define BUILDS(_name, _leaf)              \
-	FIXTURE_VARIANT_ADD(migrate, _name) \
-	{                                 \
-		.build = build_##_name,   \
-		.leaf = _leaf,            \
+#define BUILDS(_name, _leaf)                           \
+	FIXTURE_VARIANT_ADD(migrate, _name)            \
+	{                                              \
+		.build = build_##_name, .leaf = _leaf, \
 	}
 
 BUILDS(memory, TDH_MEM_PAGE_ADD);
