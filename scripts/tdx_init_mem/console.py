@@ -5,6 +5,7 @@ A name is one line that tells a developer what happened where, without addresses
 "possible recursive locking detected: kvm_gmem_get_pfn under kvm_gmem_populate".
 """
 
+import posixpath
 import re
 import typing
 
@@ -13,6 +14,7 @@ from .results import Splat
 
 _TIME = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[[^\]]*\])? ?")
 _SOURCE = re.compile(r"(?:\.\./)+(?:tree|src)/[^/\s]+/")
+_UP = re.compile(r"\b[\w./-]+/\.\./[\w./-]+")
 _MARK = re.compile(r"tdx-init-mem: (start|done|timeout|end)\b ?(\S*)")
 _AT = re.compile(r", at: (?:\[<[^>]*>\] )?([\w.]+)\+0x")
 _FRAME = re.compile(r"^\s*(\?)?\s*([\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+")
@@ -63,8 +65,12 @@ SLEEPING = re.compile(
 
 
 def strip(line: str) -> str:
-    """Without the time, and with source files named from the top of the kernel tree."""
-    return _SOURCE.sub("", _TIME.sub("", line))
+    """Without the time, and with source files named from the top of the kernel tree.
+
+    kbuild gets to virt/kvm by way of arch/x86/kvm; what remains of that depends on ccache.
+    """
+    named = _SOURCE.sub("", _TIME.sub("", line))
+    return _UP.sub(lambda match: posixpath.normpath(match[0]), named)
 
 
 def seconds(console: str) -> typing.Dict[str, float]:

@@ -178,7 +178,7 @@ MISUSES = (
      "each refusal", ("WARNING at kernel/cgroup/misc.c:* misc_cg_*",)),
     ("misuse.prefault_by_vcpu_not_initialized_is_survived",
      "KVM_PRE_FAULT_MEMORY before INIT_VCPU: TDH.VP.WR without a TDVPR, KVM_BUG_ON, VM dead",
-     (*VP_WR_FAILED, "WARNING at *virt/kvm/kvm_main.c:* kvm_vcpu_ioctl")),
+     (*VP_WR_FAILED, "WARNING at virt/kvm/kvm_main.c:* kvm_vcpu_ioctl")),
     ("misuse.finalize_without_vcpu_fails",
      "FINALIZE_VM before INIT_VCPU: TDX_NO_VCPUS, KVM_BUG_ON, VM dead",
      ("WARNING at arch/x86/kvm/vmx/tdx.c:* tdx_vm_ioctl",)),

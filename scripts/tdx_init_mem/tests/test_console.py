@@ -13,6 +13,16 @@ def names(text: str) -> "list[str]":
     return [splat.name for splat in console.find(text).get("", [])]
 
 
+class Source(unittest.TestCase):
+
+    def test_files_are_named_from_the_top(self) -> None:
+        for path in ("../../tree/v7.3-base/virt/kvm/kvm_main.c",
+                     "../../tree/v7.3-base/arch/x86/kvm/../../../virt/kvm/kvm_main.c",
+                     "arch/x86/kvm/../../../virt/kvm/kvm_main.c"):
+            self.assertEqual(console.strip(f"[    9.3] WARNING: {path}:4418 at kvm_vcpu_ioctl+0x1/0x2"),
+                             "WARNING: virt/kvm/kvm_main.c:4418 at kvm_vcpu_ioctl+0x1/0x2")
+
+
 class Saved(unittest.TestCase):
 
     def test_good_logs_are_silent(self) -> None:
