@@ -26,11 +26,13 @@
 /* Not steered: TDs, each with a vCPU that is moved about. */
 #define ROUNDS 20
 
+typedef int build_fn(struct td *td);
+
 struct migrate {
 	struct td td;
 	struct tdx_task builder;
 	struct tdx_task mover;
-	int (*build)(struct td *td);
+	build_fn *build;
 	bool apart; /* the builder begins on HELD_CPU */
 };
 
@@ -93,7 +95,7 @@ FIXTURE(migrate)
 
 FIXTURE_VARIANT(migrate)
 {
-	int (*build)(struct td * td);
+	build_fn *build;
 	unsigned int leaf; /* the thread is moved while this one is held */
 };
 
