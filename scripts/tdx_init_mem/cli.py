@@ -9,7 +9,7 @@ import sys
 import traceback
 import typing
 
-from . import (compare, compose, configuration, coverage, errors, expectations, job, lanes, lines,
+from . import (compare, compose, configuration, coverage, errors, expectations, job, lines,
                matrix, mutant, mutants, packages, paths, qemu, report, selftests, series,
                series_build, series_check, shell, sources, steps)
 
@@ -165,9 +165,9 @@ def add_kernel_options(made: Parser) -> None:
 
 
 def add_config(made: Parser) -> None:
-    made.add_argument("--config", choices=configuration.names(), default="", metavar="NAME",
-                      help=f"another configuration of the kernel, one of "
-                      f"{', '.join(configuration.names())}")
+    names = configuration.names()
+    made.add_argument("--config", choices=names, default="", metavar="NAME",
+                      help=f"another configuration of the kernel, one of {', '.join(names)}")
 
 
 def add_run_options(made: Parser) -> None:
@@ -175,7 +175,7 @@ def add_run_options(made: Parser) -> None:
                       help="only these: FAMILY or FAMILY/CASE; repeatable")
     made.add_argument("--smp", type=positive, default=2, metavar="N",
                       help="CPUs of the machine (default: %(default)s)")
-    made.add_argument("--machines", type=positive, default=lanes.default_machines(), metavar="N",
+    made.add_argument("--machines", type=positive, default=0, metavar="N",
                       help="machines that run at once, each with a part of the tests (default: one "
                            "for each CPU of this host, as memory allows)")
     made.add_argument("--timeout", type=positive, default=job.DEFAULT_TIMEOUT, metavar="S",
