@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where things lie. Everything generated is under build/."""
+"""Where things lie. Everything generated is under build/, but what ccache keeps."""
 
 import contextlib
 import fcntl
@@ -11,7 +11,6 @@ import typing
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build"
 CACHE = BUILD / "cache"
-CCACHE = BUILD / "ccache"
 SRC = BUILD / "src"
 TREE = BUILD / "tree"
 OBJ = BUILD / "obj"

@@ -2,19 +2,15 @@
 """Builds the selftests of a composed tree through the kernel's own makefiles."""
 
 import json
-import os
 import pathlib
 import typing
 
 from . import build, compose, paths, steps
 
 
-def environment() -> typing.Dict[str, str]:
-    """Without CCACHE_BASEDIR, which makes the targets in .d files relative.
-
-    The selftests' make knows absolute targets only, and would not rebuild for a changed header.
-    """
-    return {"CCACHE_DIR": os.fspath(paths.CCACHE)}
+# Not what build.environment() has: CCACHE_BASEDIR makes the targets in .d files relative, while
+# the selftests' make knows absolute ones only, and would not rebuild for a changed header.
+ENVIRONMENT: typing.Mapping[str, str] = {}
 
 
 def make_options(output: pathlib.Path, everything: bool) -> typing.List[str]:
@@ -32,7 +28,7 @@ def install(out: steps.Steps, tree: pathlib.Path, target: pathlib.Path, everythi
     with out.phase("install", f"{tree.name}: {paths.shown(target)}"):
         build.make(out, tree / "tools/testing/selftests", *make_options(output, everything),
                    f"INSTALL_PATH={target.resolve()}", "install",
-                   failure="the selftests do not install", env=environment())
+                   failure="the selftests do not install", env=ENVIRONMENT)
 
 
 def build_tests(out: steps.Steps, composed: compose.Composed, seed: typing.Optional[str] = None,
@@ -53,9 +49,9 @@ def build_tests(out: steps.Steps, composed: compose.Composed, seed: typing.Optio
                     build.seed_objects(out, paths.KSELFTEST, seed, tree.name)
                 output.mkdir(parents=True, exist_ok=True)
             build.make(out, tree, f"O={output}", *build.compilers(), "headers",
-                       failure="the kernel headers do not install", env=environment())
+                       failure="the kernel headers do not install", env=ENVIRONMENT)
             build.make(out, tree / "tools/testing/selftests", *make_options(output, everything),
-                       failure="the selftests do not build", env=environment())
+                       failure="the selftests do not build", env=ENVIRONMENT)
             if not out.dry_run:
                 paths.write_text(stamp, json.dumps(key, indent=1, sort_keys=True) + "\n")
     return [kvm / compose.PROGRAMS / name for name in programs]
