@@ -46,16 +46,28 @@
 
 #define TD_TEST_F(fixture, name) TEST_F_TIMEOUT(fixture, name, TD_CASE_TIMEOUT)
 
-/* Expect -1 with one errno from an ioctl. */
+/* Expect -1 with one errno from an ioctl or another system call, or success if that is 0. */
 /* clang-format off */
 #define EXPECT_ERRNO(_err, _call)						\
 	do {									\
-		int __want = (_err), __r = (_call), __e = errno;		\
+		int __want = (_err), __r = (_call), __e = __r < 0 ? errno : 0;	\
 										\
-		EXPECT_TRUE(__r == -1 && __e == __want) {			\
+		EXPECT_TRUE(__r == (__want ? -1 : 0) && __e == __want) {	\
 			TH_LOG("%s", #_call);					\
 			TH_LOG("  want %s, got %s (%d)", tdx_errno_name(__want), \
-			       tdx_errno_name(__r < 0 ? __e : 0), __r);		\
+			       tdx_errno_name(__e), __r);			\
+		}								\
+	} while (0)
+
+/* The same of what returns 0 or a negative errno. */
+#define EXPECT_RESULT(_want, _call)						\
+	do {									\
+		int __want = (_want), __r = (_call);				\
+										\
+		EXPECT_EQ(__want, __r) {					\
+			TH_LOG("%s", #_call);					\
+			TH_LOG("  want %s, got %s", tdx_errno_name(-__want),	\
+			       tdx_errno_name(-__r));				\
 		}								\
 	} while (0)
 /* clang-format on */

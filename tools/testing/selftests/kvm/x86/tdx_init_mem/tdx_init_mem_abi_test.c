@@ -212,7 +212,7 @@ TD_TEST_F(order, init_mem_before_init_vcpu_fails)
 	EXPECT_EQ(1, region.nr_pages);
 
 	vm_tdx_init_vcpu(vcpu);
-	EXPECT_EQ(0, __vm_tdx_init_mem_region(vcpu, &region, 0));
+	EXPECT_ERRNO(0, __vm_tdx_init_mem_region(vcpu, &region, 0));
 	EXPECT_EQ(0, region.nr_pages);
 }
 
@@ -310,7 +310,7 @@ TD_TEST_F(order, page_after_punch_ok)
 {
 	ASSERT_EQ(0, td_add(&self->td, 0, 2));
 	ASSERT_EQ(0, td_punch(&self->td, 1, 1));
-	EXPECT_EQ(0, td_add(&self->td, 1, 1));
+	EXPECT_RESULT(0, td_add(&self->td, 1, 1));
 	EXPECT_EQ(TD_PAGE_WAS_MAPPED, td_probe(&self->td, 0));
 }
 
@@ -335,7 +335,7 @@ TD_TEST_F(order, page_after_conversion)
 	}
 
 	ASSERT_EQ(0, td_punch(&self->td, 0, 1));
-	EXPECT_EQ(0, td_add(&self->td, 0, 1));
+	EXPECT_RESULT(0, td_add(&self->td, 0, 1));
 }
 
 TD_TEST_F(order, range_over_two_slots_ok)
@@ -348,7 +348,7 @@ TD_TEST_F(order, range_over_two_slots_ok)
 				   td_gpa(TD_NR_PAGES), TD_SIZE, shared, gmem, 0);
 	vm_mem_set_private(self->td.vm, td_gpa(TD_NR_PAGES), TD_SIZE);
 
-	EXPECT_EQ(0, __vm_tdx_init_mem_region(self->td.vcpu, &region, 0));
+	EXPECT_ERRNO(0, __vm_tdx_init_mem_region(self->td.vcpu, &region, 0));
 	EXPECT_EQ(0, region.nr_pages);
 	EXPECT_EQ(td_gpa(TD_NR_PAGES + 2), region.gpa);
 
@@ -378,7 +378,7 @@ TD_TEST_F(order, range_stops_at_shared_attribute)
 	EXPECT_EQ(td_gpa(2), region.gpa);
 
 	vm_mem_set_private(self->td.vm, td_gpa(2), PAGE_SIZE);
-	EXPECT_EQ(0, __vm_tdx_init_mem_region(self->td.vcpu, &region, 0));
+	EXPECT_ERRNO(0, __vm_tdx_init_mem_region(self->td.vcpu, &region, 0));
 	EXPECT_EQ(0, region.nr_pages);
 }
 

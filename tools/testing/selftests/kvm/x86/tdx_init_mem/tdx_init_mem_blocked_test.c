@@ -237,7 +237,7 @@ TD_TEST_F(blocked, while_populate_is_parked)
 
 	tdx_park_release(&b->park);
 	blocked_expect_populate(_metadata, b, finalizes && state == TDX_TASK_DONE);
-	EXPECT_EQ(0, tdx_task_finish(&b->task));
+	EXPECT_RESULT(0, tdx_task_finish(&b->task));
 
 	if (!finalizes) {
 		vm_mem_set_private(b->td.vm, td_gpa(CONVERTED), PAGE_SIZE);

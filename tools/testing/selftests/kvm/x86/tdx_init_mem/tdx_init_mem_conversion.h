@@ -76,7 +76,7 @@ static inline void expect_errno(struct __test_metadata *_metadata, const struct 
 static inline void expect_and_complete(struct __test_metadata *_metadata, struct conversion *c)
 {
 	td_oracle_expect(_metadata, &c->oracle);
-	EXPECT_EQ(0, to_private(c, 0, TD_NR_PAGES));
+	EXPECT_RESULT(0, to_private(c, 0, TD_NR_PAGES));
 	td_oracle_expect(_metadata, &c->oracle);
 	EXPECT_FALSE(vm_tdx_is_dead(c->td.vm));
 	td_complete(_metadata, &c->td);

@@ -29,7 +29,7 @@ TD_TEST_F(conversion, to_shared_unmaps_its_pages_only)
 	struct conversion *c = &self->c;
 
 	ASSERT_EQ(0, add(c, 0, TD_NR_PAGES));
-	EXPECT_EQ(0, to_shared(c, 5, 3));
+	EXPECT_RESULT(0, to_shared(c, 5, 3));
 	expect_and_complete(_metadata, c);
 }
 
@@ -39,12 +39,12 @@ TD_TEST_F(conversion, to_shared_of_partly_populated_range_ok)
 
 	ASSERT_EQ(0, add(c, 0, 4));
 	ASSERT_EQ(0, add(c, 8, 2));
-	EXPECT_EQ(0, to_shared(c, 2, 7));
+	EXPECT_RESULT(0, to_shared(c, 2, 7));
 	td_oracle_expect(_metadata, &c->oracle);
 
 	/* What never was there can be added after that, as if nothing had been. */
-	EXPECT_EQ(0, to_private(c, 2, 7));
-	EXPECT_EQ(0, add(c, 4, 4));
+	EXPECT_RESULT(0, to_private(c, 2, 7));
+	EXPECT_RESULT(0, add(c, 4, 4));
 	expect_and_complete(_metadata, c);
 }
 
@@ -55,7 +55,7 @@ TD_TEST_F(conversion, to_private_of_mixed_range_unmaps_nothing)
 
 	ASSERT_EQ(0, add(c, 0, 8));
 	ASSERT_EQ(0, to_shared(c, 4, 2));
-	EXPECT_EQ(0, to_private(c, 0, TD_NR_PAGES));
+	EXPECT_RESULT(0, to_private(c, 0, TD_NR_PAGES));
 	expect_and_complete(_metadata, c);
 }
 
@@ -65,7 +65,7 @@ TD_TEST_F(conversion, shared_page_is_refused)
 
 	ASSERT_EQ(0, add(c, 0, 1));
 	ASSERT_EQ(0, to_shared(c, 0, 2));
-	EXPECT_EQ(-EINVAL, add(c, 1, 1));
+	EXPECT_RESULT(-EINVAL, add(c, 1, 1));
 	expect_errno(_metadata, again_shared_errno, add(c, 0, 1), "was added and is shared");
 	expect_and_complete(_metadata, c);
 }
@@ -81,7 +81,7 @@ TD_TEST_F(conversion, page_is_added_again_after_there_and_back)
 	td_oracle_expect(_metadata, &c->oracle);
 
 	ASSERT_EQ(0, td_oracle_punch(&c->oracle, 0, 2));
-	EXPECT_EQ(0, add(c, 0, 2));
+	EXPECT_RESULT(0, add(c, 0, 2));
 	expect_and_complete(_metadata, c);
 }
 
@@ -96,7 +96,7 @@ TD_TEST_F(conversion, added_again_it_has_the_new_contents)
 	ASSERT_EQ(0, to_private(c, 0, 2));
 	ASSERT_EQ(0, td_oracle_punch(&c->oracle, 0, 2));
 	memset(c->td.source, 0x77, 2 * PAGE_SIZE);
-	EXPECT_EQ(0, add(c, 0, 2));
+	EXPECT_RESULT(0, add(c, 0, 2));
 	expect_and_complete(_metadata, c);
 }
 
@@ -107,7 +107,7 @@ TD_TEST_F(conversion, of_another_slot_unmaps_that_only)
 
 	ASSERT_EQ(0, add(c, 0, TD_NR_PAGES));
 	ASSERT_EQ(0, td_add(&c->td, OTHER_FIRST, OTHER_PAGES));
-	EXPECT_EQ(0, to_shared(c, OTHER_FIRST + 1, OTHER_PAGES - 1));
+	EXPECT_RESULT(0, to_shared(c, OTHER_FIRST + 1, OTHER_PAGES - 1));
 	for (page = OTHER_FIRST + 1; page < OTHER_FIRST + OTHER_PAGES; page++)
 		expect_errno(_metadata, again_shared_errno, td_add(&c->td, page, 1),
 			     "was added and is shared");
@@ -122,7 +122,7 @@ TD_TEST_F(conversion, over_two_slots_unmaps_both)
 
 	ASSERT_EQ(0, add(c, 0, TD_NR_PAGES));
 	ASSERT_EQ(0, td_add(&c->td, OTHER_FIRST, OTHER_PAGES));
-	EXPECT_EQ(0, to_shared(c, TD_NR_PAGES / 2, nr));
+	EXPECT_RESULT(0, to_shared(c, TD_NR_PAGES / 2, nr));
 	expect_errno(_metadata, again_shared_errno, td_add(&c->td, OTHER_FIRST, 1),
 		     "was added and is shared");
 	EXPECT_EQ(TD_PAGE_WAS_MAPPED, td_probe(&c->td, OTHER_FIRST + OTHER_PAGES - 1));
@@ -135,16 +135,16 @@ TD_TEST_F(conversion, without_slot_is_remembered)
 	struct conversion *c = &self->c;
 	struct td_slot slot;
 
-	EXPECT_EQ(0, to_private(c, NO_SLOT_FIRST, OTHER_PAGES));
-	EXPECT_EQ(0, to_shared(c, NO_SLOT_FIRST + 1, 1));
+	EXPECT_RESULT(0, to_private(c, NO_SLOT_FIRST, OTHER_PAGES));
+	EXPECT_RESULT(0, to_shared(c, NO_SLOT_FIRST + 1, 1));
 
 	slot.size = OTHER_PAGES * PAGE_SIZE;
 	slot.shared = td_mmap(slot.size);
 	slot.gmem = vm_create_guest_memfd(c->td.vm, slot.size, 0);
 	vm_set_user_memory_region2(c->td.vm, OTHER_SLOT + 1, KVM_MEM_GUEST_MEMFD,
 				   td_gpa(NO_SLOT_FIRST), slot.size, slot.shared, slot.gmem, 0);
-	EXPECT_EQ(0, td_add(&c->td, NO_SLOT_FIRST, 1));
-	EXPECT_EQ(-EINVAL, td_add(&c->td, NO_SLOT_FIRST + 1, 1));
+	EXPECT_RESULT(0, td_add(&c->td, NO_SLOT_FIRST, 1));
+	EXPECT_RESULT(-EINVAL, td_add(&c->td, NO_SLOT_FIRST + 1, 1));
 	expect_and_complete(_metadata, c);
 	td_slot_free(&slot);
 }
@@ -180,7 +180,7 @@ TD_TEST_F(conversion, refused_changes_nothing)
 		}
 	}
 	/* Still private. */
-	EXPECT_EQ(0, add(c, 2, 1));
+	EXPECT_RESULT(0, add(c, 2, 1));
 	expect_and_complete(_metadata, c);
 }
 
@@ -193,18 +193,18 @@ TD_TEST_F(conversion, after_finalize_unmaps_for_good)
 
 	ASSERT_EQ(0, add(c, 0, 4));
 	vm_tdx_finalize(c->td.vm);
-	EXPECT_EQ(0, to_shared(c, 1, 2));
+	EXPECT_RESULT(0, to_shared(c, 1, 2));
 	if (c->oracle.tdr)
 		td_oracle_expect(_metadata, &c->oracle);
-	EXPECT_EQ(-EINVAL, add(c, 1, 1));
-	EXPECT_EQ(0, to_private(c, 1, 2));
-	EXPECT_EQ(-EINVAL, add(c, 1, 1));
+	EXPECT_RESULT(-EINVAL, add(c, 1, 1));
+	EXPECT_RESULT(0, to_private(c, 1, 2));
+	EXPECT_RESULT(-EINVAL, add(c, 1, 1));
 	if (c->oracle.tdr)
 		td_oracle_expect(_metadata, &c->oracle);
 
-	EXPECT_EQ(0, __vcpu_ioctl(c->td.vcpu, KVM_PRE_FAULT_MEMORY, &range));
+	EXPECT_ERRNO(0, __vcpu_ioctl(c->td.vcpu, KVM_PRE_FAULT_MEMORY, &range));
 	if (c->oracle.tdr) {
-		EXPECT_EQ(0, tdx_emul_sept(c->oracle.tdr, td_gpa(1), 0, &sept));
+		EXPECT_RESULT(0, tdx_emul_sept(c->oracle.tdr, td_gpa(1), 0, &sept));
 		EXPECT_EQ(TDX_SEPT_PENDING, sept.state);
 	}
 	EXPECT_FALSE(vm_tdx_is_dead(c->td.vm));

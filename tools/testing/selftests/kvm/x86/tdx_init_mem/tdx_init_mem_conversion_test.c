@@ -166,7 +166,7 @@ static void parked_run(struct __test_metadata *_metadata, FIXTURE_DATA(parked) *
 
 	tdx_park_release(&self->park);
 	r = tdx_task_finish(&race->populate.task);
-	EXPECT_EQ(0, tdx_task_finish(&race->task));
+	EXPECT_RESULT(0, tdx_task_finish(&race->task));
 	end = race_expect_stop(_metadata, race, r, state == TDX_TASK_DONE);
 	td_oracle_end(oracle, began, TD_ADDED, RACE_AT, end - RACE_AT);
 
@@ -298,9 +298,9 @@ static void held_run(struct __test_metadata *_metadata, FIXTURE_DATA(held) * sel
 	tdx_task_start(&race->task, "convert", race_convert, race);
 	td_report_settled(&race->task, tdx_task_settle(&race->task));
 
-	EXPECT_EQ(0, tdx_emul_release(self->rule));
+	EXPECT_RESULT(0, tdx_emul_release(self->rule));
 	r = tdx_task_finish(&race->populate.task);
-	EXPECT_EQ(0, tdx_task_finish(&race->task));
+	EXPECT_RESULT(0, tdx_task_finish(&race->task));
 	end = race_expect_stop(_metadata, race, r, false);
 	td_oracle_end(oracle, began, TD_ADDED, RACE_FIRST, end - RACE_FIRST);
 
@@ -437,10 +437,10 @@ static void storm_run(struct __test_metadata *_metadata, struct storm *s, bool h
 		storm_start(s, &s->puncher, "puncher", storm_punch);
 	storm_start(s, &s->adder, "adder", storm_add);
 
-	EXPECT_EQ(0, tdx_task_finish(&s->adder.task));
+	EXPECT_RESULT(0, tdx_task_finish(&s->adder.task));
 	__atomic_store_n(&s->stop, true, __ATOMIC_RELEASE);
-	EXPECT_EQ(0, tdx_task_finish(&s->converter.task));
-	EXPECT_EQ(0, tdx_task_finish(&s->puncher.task));
+	EXPECT_RESULT(0, tdx_task_finish(&s->converter.task));
+	EXPECT_RESULT(0, tdx_task_finish(&s->puncher.task));
 }
 
 TD_TEST_F(storm, pages_are_as_the_history_allows)
@@ -457,12 +457,12 @@ TD_TEST_F(storm, pages_are_as_the_history_allows)
 	for (round = 0; round < STORM_ROUNDS && !_metadata->exit_code; round++) {
 		storm_run(_metadata, s, variant->holes);
 		td_oracle_expect(_metadata, &c->oracle);
-		EXPECT_EQ(0, to_private(c, 0, TD_NR_PAGES));
+		EXPECT_RESULT(0, to_private(c, 0, TD_NR_PAGES));
 		td_oracle_expect(_metadata, &c->oracle);
-		EXPECT_EQ(0, td_oracle_punch(&c->oracle, 0, TD_NR_PAGES));
+		EXPECT_RESULT(0, td_oracle_punch(&c->oracle, 0, TD_NR_PAGES));
 	}
 
-	EXPECT_EQ(0, add(c, 0, TD_NR_PAGES));
+	EXPECT_RESULT(0, add(c, 0, TD_NR_PAGES));
 	expect_and_complete(_metadata, c);
 }
 

@@ -95,7 +95,7 @@ TD_TEST_F(look, version_is_ours)
 	EXPECT_NE(0, regs.rbx);
 
 	/* This goes without steering, so that a kernel which hangs here does so at once. */
-	EXPECT_EQ(0, td_add(&self->td, 0, 1));
+	EXPECT_RESULT(0, td_add(&self->td, 0, 1));
 }
 
 TD_TEST_F(look, td_goes_through_its_states)
@@ -111,19 +111,19 @@ TD_TEST_F(look, td_goes_through_its_states)
 	EXPECT_NE(0, td->hkid);
 
 	vm_tdx_vcpu_add(self->td.vm, 1);
-	EXPECT_EQ(0, tdx_emul_find_td(self->tdr, td));
+	EXPECT_RESULT(0, tdx_emul_find_td(self->tdr, td));
 	EXPECT_EQ(2, td->vcpus);
 	EXPECT_EQ(TDCS_PAGES + 2 * TDVPS_PAGES, td->pages);
 
 	ASSERT_EQ(0, td_add(&self->td, 0, 2));
 	vm_tdx_finalize(self->td.vm);
-	EXPECT_EQ(0, tdx_emul_find_td(self->tdr, td));
+	EXPECT_RESULT(0, tdx_emul_find_td(self->tdr, td));
 	EXPECT_EQ(TDX_TD_RUNNABLE, td->op_state);
 	EXPECT_EQ(TDCS_PAGES + 2 * TDVPS_PAGES + SEPT_PAGES + 2, td->pages);
 
 	/* After FINALIZE a page goes by TRACK, which opens an epoch. */
 	ASSERT_EQ(0, td_punch(&self->td, 0, 1));
-	EXPECT_EQ(0, tdx_emul_find_td(self->tdr, td));
+	EXPECT_RESULT(0, tdx_emul_find_td(self->tdr, td));
 	EXPECT_EQ(TDCS_PAGES + 2 * TDVPS_PAGES + SEPT_PAGES + 1, td->pages);
 	EXPECT_LT(1, td->epoch);
 }
@@ -213,8 +213,8 @@ TD_TEST_F(look, punched_page_is_free)
 	ASSERT_EQ(0, tdx_emul_page(hpa, &owner));
 	EXPECT_EQ(TDX_PAGE_NDA, owner.type);
 	EXPECT_EQ(0, owner.tdr);
-	EXPECT_EQ(-ENOENT, tdx_emul_read(self->tdr, td_gpa(1), bytes));
-	EXPECT_EQ(0, tdx_emul_read(self->tdr, td_gpa(0), bytes));
+	EXPECT_RESULT(-ENOENT, tdx_emul_read(self->tdr, td_gpa(1), bytes));
+	EXPECT_RESULT(0, tdx_emul_read(self->tdr, td_gpa(0), bytes));
 }
 
 TD_TEST_F(look, calls_are_counted_by_leaf_and_status)
@@ -246,7 +246,7 @@ TD_TEST_F(look, mrtd_follows_adds_only)
 	EXPECT_TRUE(memcmp(before, after, sizeof(before)));
 
 	ASSERT_EQ(0, td_punch(&self->td, 0, 1));
-	EXPECT_EQ(-EINVAL, td_add(&self->td, TD_NR_PAGES, 1));
+	EXPECT_RESULT(-EINVAL, td_add(&self->td, TD_NR_PAGES, 1));
 	vm_tdx_finalize(self->td.vm);
 	ASSERT_EQ(0, tdx_emul_mrtd(self->tdr, before));
 	EXPECT_TRUE(!memcmp(before, after, sizeof(before)));

@@ -182,14 +182,14 @@ TD_TEST_F(look, rules_run_out)
 		ASSERT_EQ(0, tdx_emul_arm(&rule, &id));
 		first = first ?: id;
 	}
-	EXPECT_EQ(-ENOSPC, tdx_emul_arm(&rule, &id));
-	EXPECT_EQ(0, tdx_emul_disarm(first));
-	EXPECT_EQ(0, tdx_emul_arm(&rule, &id));
+	EXPECT_RESULT(-ENOSPC, tdx_emul_arm(&rule, &id));
+	EXPECT_RESULT(0, tdx_emul_disarm(first));
+	EXPECT_RESULT(0, tdx_emul_arm(&rule, &id));
 	EXPECT_NE(first, id);
-	EXPECT_EQ(-ENOENT, tdx_emul_release(first));
-	EXPECT_EQ(0, tdx_emul_disarm(0));
-	EXPECT_EQ(-ENOENT, tdx_emul_release(id));
-	EXPECT_EQ(0, td_add(&self->td, 0, 1));
+	EXPECT_RESULT(-ENOENT, tdx_emul_release(first));
+	EXPECT_RESULT(0, tdx_emul_disarm(0));
+	EXPECT_RESULT(-ENOENT, tdx_emul_release(id));
+	EXPECT_RESULT(0, td_add(&self->td, 0, 1));
 }
 
 /*

@@ -167,7 +167,7 @@ static u64 fault_arm(struct __test_metadata *_metadata, unsigned int leaf, u64 s
 	};
 	u64 id = 0;
 
-	EXPECT_EQ(0, tdx_emul_arm(&rule, &id));
+	EXPECT_RESULT(0, tdx_emul_arm(&rule, &id));
 	return id;
 }
 
@@ -176,7 +176,7 @@ static void fault_expect_hits(struct __test_metadata *_metadata, u64 rule, u64 w
 {
 	struct tdx_emul_rule_state state = {};
 
-	EXPECT_EQ(0, tdx_emul_rule_state(rule, &state));
+	EXPECT_RESULT(0, tdx_emul_rule_state(rule, &state));
 	EXPECT_EQ(want, state.hits)
 	{
 		TH_LOG("%lu of %lu calls failed, of %lu that might have", state.hits, want,

@@ -148,8 +148,8 @@ static inline int alloc_add_far(struct alloc *a, unsigned int page, unsigned int
 /* Up to 6.19 a page that is in the file passes for one that is in the TD. */
 static inline void alloc_punch_far(struct __test_metadata *_metadata, const struct alloc *a)
 {
-	EXPECT_EQ(0,
-		  fallocate(a->far, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, FAR_FILE_SIZE));
+	EXPECT_ERRNO(0, fallocate(a->far, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0,
+				  FAR_FILE_SIZE));
 }
 
 static inline void alloc_check_created(struct __test_metadata *_metadata, void *arg, int r)
@@ -163,7 +163,7 @@ static inline void alloc_check_created(struct __test_metadata *_metadata, void *
 		       tdx_errno_name(r), tdx_errno_name(add));
 	}
 	if (r >= 0)
-		EXPECT_EQ(0, alloc_delete_slot(a));
+		EXPECT_RESULT(0, alloc_delete_slot(a));
 	alloc_punch_far(_metadata, a);
 }
 
@@ -178,7 +178,7 @@ static inline void alloc_check_deleted(struct __test_metadata *_metadata, void *
 	}
 
 	EXPECT_EQ(-EINVAL, add);
-	EXPECT_EQ(0, alloc_create_slot(a));
+	EXPECT_RESULT(0, alloc_create_slot(a));
 	alloc_punch_far(_metadata, a);
 }
 
@@ -202,8 +202,8 @@ static inline void alloc_check_private(struct __test_metadata *_metadata, void *
 	EXPECT_EQ(r < 0 ? -EINVAL : 0, alloc_add_far(a, 0, 1));
 	EXPECT_EQ(r < 0 ? -EINVAL : 0, alloc_add_far(a, FAR_PAGES - 1, 1));
 	vm_mem_set_shared(a->td.vm, FAR_GPA, FAR_SIZE);
-	EXPECT_EQ(0,
-		  fallocate(a->far, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, FAR_FILE_SIZE));
+	EXPECT_ERRNO(0, fallocate(a->far, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0,
+				  FAR_FILE_SIZE));
 }
 
 static inline int alloc_fallocate(void *arg)

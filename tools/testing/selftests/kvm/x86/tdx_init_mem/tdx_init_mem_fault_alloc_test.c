@@ -286,10 +286,10 @@ TD_TEST_F(keyid, is_given_back)
 	alloc_rebuild(a, WITHOUT_TD);
 	for (i = 0; i <= capacity; i++) {
 		tdx_fault_arm(goes.nr);
-		EXPECT_EQ(-ENOMEM, alloc_init_vm(a));
+		EXPECT_RESULT(-ENOMEM, alloc_init_vm(a));
 		ASSERT_TRUE(tdx_fault_disarm());
 	}
-	EXPECT_EQ(0, alloc_init_vm(a));
+	EXPECT_RESULT(0, alloc_init_vm(a));
 }
 
 #include "tdx_init_mem_main.h"

@@ -126,9 +126,13 @@ TD_TEST_F(fatal, says_so_and_leaves_nothing)
 	ASSERT_EQ(0, fault_live(_metadata, f, 0, variant->step));
 	fault_expect(_metadata, f, variant->step, variant->errs, fault_try(f, variant->step));
 	fault_expect_hits(_metadata, rule, variant->nr);
-	EXPECT_EQ(fatal_since(variant->dies), vm_tdx_is_dead(f->td.vm));
+	EXPECT_EQ(fatal_since(variant->dies), vm_tdx_is_dead(f->td.vm))
+	{
+		TH_LOG("after that status the VM is to be %s",
+		       fatal_since(variant->dies) ? "dead" : "as alive as before");
+	}
 	if (vm_tdx_is_dead(f->td.vm))
-		EXPECT_EQ(-EIO, fault_finalize(f));
+		EXPECT_RESULT(-EIO, fault_finalize(f));
 
 	fault_close(f);
 	tdx_audit_scan(&report);

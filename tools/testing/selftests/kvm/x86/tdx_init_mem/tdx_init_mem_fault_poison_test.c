@@ -77,12 +77,12 @@ TD_TEST_F(source, broken_stops_and_replaced_resumes)
 	EXPECT_EQ(td_gpa(BAD_PAGE), region.gpa);
 
 	/* Nothing is held, nor is the broken page in the TD. */
-	EXPECT_EQ(0, td_punch(&self->td, BAD_PAGE, 1));
+	EXPECT_RESULT(0, td_punch(&self->td, BAD_PAGE, 1));
 
 	ASSERT_EQ(bad, mmap(bad, PAGE_SIZE, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 	memset(bad, 0x5a, PAGE_SIZE);
-	EXPECT_EQ(0, __vm_tdx_init_mem_region(self->td.vcpu, &region, variant->flags));
+	EXPECT_ERRNO(0, __vm_tdx_init_mem_region(self->td.vcpu, &region, variant->flags));
 	EXPECT_EQ(0, region.nr_pages);
 	EXPECT_EQ(TD_PAGE_WAS_MAPPED, td_probe(&self->td, BAD_PAGE));
 	td_complete(_metadata, &self->td);

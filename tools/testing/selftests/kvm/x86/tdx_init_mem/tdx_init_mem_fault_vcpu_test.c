@@ -87,7 +87,7 @@ static void vcpu_fail(struct __test_metadata *_metadata, struct td *td, bool run
 	/* What failed counts for nothing: the TD gets its vCPU all the same. */
 	vcpu_check(_metadata, td, r);
 	tdx_fault_arm(1);
-	EXPECT_EQ(-ENOMEM, vcpu_create(td));
+	EXPECT_RESULT(-ENOMEM, vcpu_create(td));
 	EXPECT_TRUE(tdx_fault_disarm());
 	td->vcpu = vm_tdx_vcpu_add(td->vm, 0);
 	td_complete(_metadata, td);

@@ -151,12 +151,12 @@ TD_TEST_F(hotplug, between_calls_goes_on_elsewhere)
 		SKIP(return, "no CPU can go offline");
 
 	for (round = 0; round < ROUNDS; round++) {
-		EXPECT_EQ(0, add_on_cpu(&h->td, h->cpu, page++, 1));
+		EXPECT_RESULT(0, add_on_cpu(&h->td, h->cpu, page++, 1));
 		ASSERT_EQ(0, cpu_set_online(h->cpu, false));
-		EXPECT_EQ(0, add_on_cpu(&h->td, STAYING_CPU, page++, 1));
+		EXPECT_RESULT(0, add_on_cpu(&h->td, STAYING_CPU, page++, 1));
 		ASSERT_EQ(0, cpu_set_online(h->cpu, true));
 	}
-	EXPECT_EQ(0, add_on_cpu(&h->td, h->cpu, page++, 1));
+	EXPECT_RESULT(0, add_on_cpu(&h->td, h->cpu, page++, 1));
 	expect_mapped(_metadata, &h->td, page);
 	td_complete(_metadata, &h->td);
 }
@@ -172,8 +172,8 @@ TD_TEST_F(hotplug, td_ends_while_cpu_is_gone)
 		SKIP(return, "no CPU can go offline");
 
 	td_create(&other);
-	EXPECT_EQ(0, add_on_cpu(&other, h->cpu, 0, 1));
-	EXPECT_EQ(0, add_on_cpu(&h->td, h->cpu, 0, 1));
+	EXPECT_RESULT(0, add_on_cpu(&other, h->cpu, 0, 1));
+	EXPECT_RESULT(0, add_on_cpu(&h->td, h->cpu, 0, 1));
 	ASSERT_EQ(0, cpu_set_online(h->cpu, false));
 	td_destroy(&other);
 	td_create(&other);
@@ -209,16 +209,16 @@ TD_TEST_F(hotplug, while_parked_goes_on_elsewhere)
 	ASSERT_TRUE(tdx_park_wait(&h->park));
 
 	tdx_task_start(&h->offline, "offline", offline_fn, h);
-	EXPECT_EQ(0, tdx_task_finish(&h->offline));
+	EXPECT_RESULT(0, tdx_task_finish(&h->offline));
 	EXPECT_FALSE(tdx_task_is_done(&h->populate.task));
 
 	tdx_park_release(&h->park);
-	EXPECT_EQ(0, tdx_task_finish(&h->populate.task));
+	EXPECT_RESULT(0, tdx_task_finish(&h->populate.task));
 	EXPECT_EQ(0, h->populate.region.nr_pages);
 	ASSERT_EQ(0, cpu_set_online(h->cpu, true));
 
 	expect_mapped(_metadata, &h->td, PARKED_PAGES);
-	EXPECT_EQ(0, add_on_cpu(&h->td, h->cpu, PARKED_PAGES, 1));
+	EXPECT_RESULT(0, add_on_cpu(&h->td, h->cpu, PARKED_PAGES, 1));
 	td_complete(_metadata, &h->td);
 }
 
@@ -258,7 +258,7 @@ TD_TEST_F(hotplug, while_running_loses_nothing)
 		EXPECT_EQ(0, cpu_set_online(h->cpu, true));
 	}
 	__atomic_store_n(&storm.stop, true, __ATOMIC_RELEASE);
-	EXPECT_EQ(0, tdx_task_finish(&storm.task));
+	EXPECT_RESULT(0, tdx_task_finish(&storm.task));
 	td_complete(_metadata, &h->td);
 }
 

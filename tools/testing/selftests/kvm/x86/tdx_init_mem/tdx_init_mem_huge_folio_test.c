@@ -109,7 +109,7 @@ static void bound_replace(struct __test_metadata *_metadata, struct gmem_td *t, 
 	ASSERT_EQ(0, gmem_punch(&t->g, page, 1));
 	gmem_expect_free(_metadata, t, page, 1);
 	gmem_fill(&t->g, page, 1, 2);
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, page, 1));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, page, 1));
 }
 
 TD_TEST_F(bound, folios_are_where_file_and_slots_allow)
@@ -200,10 +200,10 @@ TD_TEST_F(starved, populate_makes_do_with_small_folios)
 	struct gmem_td *t = &self->t;
 
 	starve(self);
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, 0, FOLIO_PAGES));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, 0, FOLIO_PAGES));
 	gmem_expect_nr_huge(_metadata, self->nr_huge, 0);
 	feed(self);
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, FOLIO_PAGES, FOLIO_PAGES));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, FOLIO_PAGES, FOLIO_PAGES));
 	gmem_expect_nr_huge(_metadata, self->nr_huge, 1);
 
 	gmem_expect_source(_metadata, t, 0, NR_PAGES);
@@ -215,13 +215,13 @@ TD_TEST_F(starved, allocate_makes_do_with_small_folios)
 	struct gmem_td *t = &self->t;
 
 	starve(self);
-	EXPECT_EQ(0, gmem_allocate(&t->g, 0, FOLIO_PAGES));
+	EXPECT_RESULT(0, gmem_allocate(&t->g, 0, FOLIO_PAGES));
 	gmem_expect_nr_huge(_metadata, self->nr_huge, 0);
 	feed(self);
-	EXPECT_EQ(0, gmem_allocate(&t->g, 0, NR_PAGES));
+	EXPECT_RESULT(0, gmem_allocate(&t->g, 0, NR_PAGES));
 	gmem_expect_nr_huge(_metadata, self->nr_huge, 1);
 
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, 0, NR_PAGES));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, 0, NR_PAGES));
 	gmem_expect_nr_huge(_metadata, self->nr_huge, 1);
 	gmem_expect_source(_metadata, t, 0, NR_PAGES);
 	gmem_td_finalize(_metadata, t);
@@ -233,13 +233,13 @@ TD_TEST_F(starved, small_folios_stay_until_punched)
 	struct gmem_td *t = &self->t;
 
 	starve(self);
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, 32, 1));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, 32, 1));
 	feed(self);
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, 33, 1));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, 33, 1));
 	gmem_expect_nr_huge(_metadata, self->nr_huge, 0);
 
 	ASSERT_EQ(0, gmem_punch(&t->g, 32, 2));
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, 0, FOLIO_PAGES));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, 0, FOLIO_PAGES));
 	gmem_expect_nr_huge(_metadata, self->nr_huge, 1);
 	gmem_expect_source(_metadata, t, 0, FOLIO_PAGES);
 	gmem_td_finalize(_metadata, t);
@@ -321,7 +321,7 @@ TD_TEST_F(shared, folio_of_two_vcpus_is_one)
 		for (i = 0; i < ARRAY_SIZE(parts); i++)
 			tdx_task_start(&self->tasks[i], "populate", shared_add_fn, &parts[i]);
 		for (i = 0; i < ARRAY_SIZE(parts); i++)
-			EXPECT_EQ(0, tdx_task_finish(&self->tasks[i]));
+			EXPECT_RESULT(0, tdx_task_finish(&self->tasks[i]));
 
 		gmem_expect_nr_huge(_metadata, self->nr_huge, 1);
 		gmem_expect_source(_metadata, t, 0, FOLIO_PAGES);

@@ -123,7 +123,7 @@ TD_TEST_F(hole, removes_its_pages_only_and_can_be_filled)
 	hole_punch(_metadata, self, variant);
 
 	gmem_fill(&t->g, variant->first, variant->nr, 2);
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, variant->first, variant->nr));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, variant->first, variant->nr));
 	gmem_expect_source(_metadata, t, variant->first, variant->nr);
 	gmem_expect_nr_huge(_metadata, self->nr_huge, 2);
 	hole_expect_others(_metadata, self, variant->first, variant->nr);
@@ -191,7 +191,7 @@ TD_TEST_F(pieces, last_one_frees_the_folio)
 	gmem_expect_source(_metadata, t, FOLIO_PAGES, FOLIO_PAGES);
 
 	gmem_fill(&t->g, 0, FOLIO_PAGES, 2);
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, 0, FOLIO_PAGES));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, 0, FOLIO_PAGES));
 	gmem_expect_nr_huge(_metadata, self->nr_huge, 2);
 	gmem_expect_source(_metadata, t, 0, NR_PAGES);
 	gmem_td_finalize(_metadata, t);
@@ -477,7 +477,7 @@ static void raced_run(struct __test_metadata *_metadata, struct raced *r, enum r
 		td_report_settled(&r->puncher, tdx_task_settle(&r->puncher));
 		tdx_park_release(&r->park);
 	}
-	EXPECT_EQ(0, tdx_task_finish(&r->puncher));
+	EXPECT_RESULT(0, tdx_task_finish(&r->puncher));
 	EXPECT_EQ(0, tdx_task_finish(&r->populate.task))
 	{
 		TH_LOG("populate %s while a hole was punched", raced_names[stop]);

@@ -345,13 +345,13 @@ TD_TEST_F(poison, loses_its_page_only)
 	poison_page(g, BAD_PAGE);
 	gmem_expect_nr_huge(_metadata, self->nr_huge, variant->huge ? 1 : 0);
 
-	EXPECT_EQ(-EHWPOISON, gmem_fault(g, vcpu, BAD_PAGE, 1));
+	EXPECT_RESULT(-EHWPOISON, gmem_fault(g, vcpu, BAD_PAGE, 1));
 	EXPECT_FALSE(poison_reads(g, BAD_PAGE, &word))
 	{
 		TH_LOG("the broken page reads as 0x%lx", word);
 	}
-	EXPECT_EQ(0, gmem_fault(g, vcpu, 0, BAD_PAGE));
-	EXPECT_EQ(0, gmem_fault(g, vcpu, BAD_PAGE + 1, NR_PAGES - BAD_PAGE - 1));
+	EXPECT_RESULT(0, gmem_fault(g, vcpu, 0, BAD_PAGE));
+	EXPECT_RESULT(0, gmem_fault(g, vcpu, BAD_PAGE + 1, NR_PAGES - BAD_PAGE - 1));
 	gmem_user_expect_source(_metadata, g, 0, BAD_PAGE);
 	gmem_user_expect_source(_metadata, g, BAD_PAGE + 1, NR_PAGES - BAD_PAGE - 1);
 	/* No mapping of the guest reaches over it. */
@@ -365,9 +365,9 @@ TD_TEST_F(poison, hole_brings_a_good_page)
 	u64 word = 1;
 
 	poison_page(g, BAD_PAGE);
-	EXPECT_EQ(-EHWPOISON, gmem_fault(g, vcpu, BAD_PAGE, 1));
+	EXPECT_RESULT(-EHWPOISON, gmem_fault(g, vcpu, BAD_PAGE, 1));
 	ASSERT_EQ(0, gmem_punch(g, 0, FOLIO_PAGES));
-	EXPECT_EQ(0, gmem_fault(g, vcpu, 0, FOLIO_PAGES));
+	EXPECT_RESULT(0, gmem_fault(g, vcpu, 0, FOLIO_PAGES));
 
 	/* Who was told remembers, whatever becomes of the file. */
 	ASSERT_EQ(0, madvise(gmem_user_page(g, BAD_PAGE), PAGE_SIZE, MADV_DONTNEED));

@@ -97,8 +97,8 @@ static void expect_works(struct __test_metadata *_metadata, struct kvm_vm *vm)
 	td.source = td_mmap(PAGE_SIZE);
 	td.vcpu = vm_tdx_vcpu_add(vm, 0);
 	td_slot_create(&slot, &td, TD_SLOT, TD_GPA, 1);
-	EXPECT_EQ(0, td_add(&td, 0, 1));
-	EXPECT_EQ(0, __vm_tdx_finalize(vm));
+	EXPECT_RESULT(0, td_add(&td, 0, 1));
+	EXPECT_ERRNO(0, __vm_tdx_finalize(vm));
 	td_slot_free(&slot);
 	munmap(td.source, PAGE_SIZE);
 }

@@ -48,8 +48,8 @@ static void live(struct __test_metadata *_metadata)
 	struct td td;
 
 	td_create(&td);
-	EXPECT_EQ(0, td_add(&td, 0, TD_NR_PAGES));
-	EXPECT_EQ(0, td_punch(&td, 0, TD_NR_PAGES / 2));
+	EXPECT_RESULT(0, td_add(&td, 0, TD_NR_PAGES));
+	EXPECT_RESULT(0, td_punch(&td, 0, TD_NR_PAGES / 2));
 	td_complete(_metadata, &td);
 	td_destroy(&td);
 }
@@ -66,7 +66,7 @@ TD_TEST_F(module, stays_while_a_td_lives)
 
 	td_create(&td);
 	EXPECT_EQ(-EAGAIN, module_unload());
-	EXPECT_EQ(0, td_add(&td, 0, 1));
+	EXPECT_RESULT(0, td_add(&td, 0, 1));
 	td_destroy(&td);
 }
 
@@ -239,15 +239,15 @@ TD_TEST_F(parked, both_come_to_their_end)
 
 	tdx_park_release(&p->park);
 	want = state == TDX_TASK_DONE ? variant->populate : 0;
-	EXPECT_EQ(want, tdx_task_finish(&p->populate.task));
-	EXPECT_EQ(0, tdx_task_finish(&p->beside));
+	EXPECT_RESULT(want, tdx_task_finish(&p->populate.task));
+	EXPECT_RESULT(0, tdx_task_finish(&p->beside));
 	EXPECT_EQ(want ? PARKED_PAGES - PARKED_AT : 0, p->populate.region.nr_pages);
 
 	EXPECT_FALSE(vm_tdx_is_dead(p->td.vm));
 	if (variant->fn != parked_finalize)
 		td_complete(_metadata, &p->td);
 	else
-		EXPECT_EQ(-EINVAL, td_add(&p->td, PARKED_AT, 1));
+		EXPECT_RESULT(-EINVAL, td_add(&p->td, PARKED_AT, 1));
 }
 
 #include "tdx_init_mem_main.h"

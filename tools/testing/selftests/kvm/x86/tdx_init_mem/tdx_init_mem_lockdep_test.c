@@ -129,7 +129,7 @@ TD_TEST_F(mode, of_populate_is_as_promised)
 
 	/* Source pages are present, so that only guest_memfd takes such locks. */
 	tdx_lock_trace_start(INVALIDATE_LOCK, gettid());
-	EXPECT_EQ(0, td_add(&self->td, 0, 1));
+	EXPECT_RESULT(0, td_add(&self->td, 0, 1));
 	tdx_lock_trace_stop(trace);
 	mode_print(trace);
 
@@ -183,7 +183,7 @@ TD_TEST_F(mode, of_get_pfn_is_as_promised)
 TD_TEST_F(mode, of_hole_is_exclusive)
 {
 	tdx_lock_trace_start(INVALIDATE_LOCK, gettid());
-	EXPECT_EQ(0, td_punch(&self->td, 0, 1));
+	EXPECT_RESULT(0, td_punch(&self->td, 0, 1));
 	tdx_lock_trace_stop(self->trace);
 
 	EXPECT_LT(0, mode_count(self->trace, false, "kvm_gmem"));
@@ -288,7 +288,7 @@ TD_TEST_F(order, source_faulted_before_populate_ok)
 	struct order *o = &self->o;
 
 	order_touch(o, 0);
-	EXPECT_EQ(0, order_add(o, 0));
+	EXPECT_RESULT(0, order_add(o, 0));
 	order_touch(o, 1);
 	td_complete(_metadata, &o->td);
 }
@@ -297,9 +297,9 @@ TD_TEST_F(order, source_faulted_by_populate_ok)
 {
 	struct order *o = &self->o;
 
-	EXPECT_EQ(0, order_add(o, 0));
+	EXPECT_RESULT(0, order_add(o, 0));
 	order_touch(o, 1);
-	EXPECT_EQ(0, order_add(o, 2));
+	EXPECT_RESULT(0, order_add(o, 2));
 	td_complete(_metadata, &o->td);
 }
 
@@ -309,7 +309,7 @@ TD_TEST_F(order, source_punched_before_populate_ok)
 
 	order_touch(o, 0);
 	ASSERT_EQ(0, fallocate(o->gmem, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, PAGE_SIZE));
-	EXPECT_EQ(0, order_add(o, 0));
+	EXPECT_RESULT(0, order_add(o, 0));
 	td_complete(_metadata, &o->td);
 }
 

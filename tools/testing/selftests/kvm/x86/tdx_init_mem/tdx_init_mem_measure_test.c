@@ -266,7 +266,7 @@ static void add_at_once(struct __test_metadata *_metadata, struct image *image,
 {
 	struct kvm_tdx_init_mem_region region = image_region(image, chunk->first, chunk->nr);
 
-	EXPECT_EQ(0, image_add(image, &region, chunk->flags));
+	EXPECT_RESULT(0, image_add(image, &region, chunk->flags));
 }
 
 static void add_after_refusal(struct __test_metadata *_metadata, struct image *image,
@@ -274,7 +274,7 @@ static void add_after_refusal(struct __test_metadata *_metadata, struct image *i
 {
 	struct kvm_tdx_init_mem_region region = image_region(image, IMAGE_PAGES, 1);
 
-	EXPECT_EQ(-EINVAL, image_add(image, &region, chunk->flags));
+	EXPECT_RESULT(-EINVAL, image_add(image, &region, chunk->flags));
 	add_at_once(_metadata, image, chunk, done);
 }
 
@@ -296,10 +296,10 @@ static void add_over_missing_source(struct __test_metadata *_metadata, struct im
 	void *hole = image_source(image, chunk->first + stop);
 
 	ASSERT_EQ(0, mprotect(hole, PAGE_SIZE, PROT_NONE));
-	EXPECT_EQ(-EFAULT, image_add(image, &region, chunk->flags));
+	EXPECT_RESULT(-EFAULT, image_add(image, &region, chunk->flags));
 	EXPECT_EQ(chunk->nr - stop, region.nr_pages);
 	ASSERT_EQ(0, mprotect(hole, PAGE_SIZE, PROT_READ | PROT_WRITE));
-	EXPECT_EQ(0, image_add(image, &region, chunk->flags));
+	EXPECT_RESULT(0, image_add(image, &region, chunk->flags));
 }
 
 /*
@@ -330,7 +330,7 @@ static void add_over_busy(struct __test_metadata *_metadata, struct image *image
 	}
 	EXPECT_EQ(0, r);
 	EXPECT_TRUE(tdx_emul_wait_hits(id, 1));
-	EXPECT_EQ(0, tdx_emul_disarm(id));
+	EXPECT_RESULT(0, tdx_emul_disarm(id));
 }
 
 /* What was taken away and added again is measured once more. */
@@ -342,7 +342,7 @@ static void add_after_replacing(struct __test_metadata *_metadata, struct image 
 
 	ASSERT_EQ(0, td_slot_punch(&image->slot, there->first, there->nr));
 	expect_mrtd(_metadata, image->tdr, &image->stream, "after a hole");
-	EXPECT_EQ(0, image_add(image, &region, there->flags));
+	EXPECT_RESULT(0, image_add(image, &region, there->flags));
 	add_at_once(_metadata, image, chunk, done);
 }
 
@@ -375,9 +375,9 @@ TD_TEST_F(image, mrtd_is_that_of_the_calls)
 	}
 	printf("# %u chunks, %zu bytes of calls\n", i, image->stream.len);
 
-	EXPECT_EQ(0, __vm_tdx_finalize(image->td.vm));
+	EXPECT_ERRNO(0, __vm_tdx_finalize(image->td.vm));
 	expect_mrtd(_metadata, image->tdr, &image->stream, "after FINALIZE");
-	EXPECT_EQ(0, td_slot_punch(&image->slot, 0, IMAGE_PAGES));
+	EXPECT_ERRNO(0, td_slot_punch(&image->slot, 0, IMAGE_PAGES));
 	expect_mrtd(_metadata, image->tdr, &image->stream, "after the image is gone");
 }
 

@@ -301,7 +301,7 @@ TD_TEST_F(slot, deletion_after_finalize_ok)
 {
 	ASSERT_EQ(0, td_add(&self->s.td, 0, POPULATED));
 	vm_tdx_finalize(self->s.td.vm);
-	EXPECT_EQ(0, change_delete(&self->s));
+	EXPECT_RESULT(0, change_delete(&self->s));
 	EXPECT_FALSE(vm_tdx_is_dead(self->s.td.vm));
 }
 

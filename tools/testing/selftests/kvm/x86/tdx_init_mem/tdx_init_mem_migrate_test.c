@@ -170,7 +170,7 @@ TD_TEST_F(migrate, between_two_seamcalls_is_not_noticed)
 	ASSERT_EQ(0, tdx_emul_disarm(id));
 
 	expect_built(_metadata, m);
-	EXPECT_EQ(0, tdx_task_finish(&m->mover));
+	EXPECT_RESULT(0, tdx_task_finish(&m->mover));
 }
 
 /* The same without steering, anywhere. */

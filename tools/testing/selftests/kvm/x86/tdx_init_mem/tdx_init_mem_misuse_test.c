@@ -104,7 +104,7 @@ TD_TEST_F(misuse, hole_unmaps_shared_half)
 	if (!shared_map(_metadata, self))
 		return;
 
-	EXPECT_EQ(0, td_slot_punch(&self->slot, 0, MISUSE_PAGES));
+	EXPECT_ERRNO(0, td_slot_punch(&self->slot, 0, MISUSE_PAGES));
 	expect_unmapped(_metadata, self);
 }
 
@@ -158,18 +158,18 @@ TD_TEST_F(misuse, init_vm_refused_by_module_can_be_repeated)
 	unsigned int i;
 
 	for (i = 0; i < 3; i++) {
-		EXPECT_EQ(0, __vm_ioctl(vm, KVM_SET_TSC_KHZ, (void *)(long)TOO_SLOW_KHZ));
+		EXPECT_ERRNO(0, __vm_ioctl(vm, KVM_SET_TSC_KHZ, (void *)(long)TOO_SLOW_KHZ));
 		EXPECT_ERRNO(EINVAL, __vm_tdx_init_vm(vm));
 		expect_alive(_metadata, &td);
 	}
 	EXPECT_LT(0, khz);
-	EXPECT_EQ(0, __vm_ioctl(vm, KVM_SET_TSC_KHZ, (void *)(long)khz));
+	EXPECT_ERRNO(0, __vm_ioctl(vm, KVM_SET_TSC_KHZ, (void *)(long)khz));
 	ASSERT_EQ(0, __vm_tdx_init_vm(vm));
 
 	td.vcpu = vm_tdx_vcpu_add(vm, 0);
 	td_slot_create(&slot, &td, TD_SLOT, TD_GPA, 1);
-	EXPECT_EQ(0, td_add(&td, 0, 1));
-	EXPECT_EQ(0, __vm_tdx_finalize(vm));
+	EXPECT_RESULT(0, td_add(&td, 0, 1));
+	EXPECT_ERRNO(0, __vm_tdx_finalize(vm));
 	td_slot_free(&slot);
 	kvm_vm_free(vm);
 }
@@ -233,8 +233,8 @@ TD_TEST_F(misuse, slot_beyond_gpa_width_comes_and_goes)
 		TH_LOG("KVM_PRE_FAULT_MEMORY goes on until a signal comes");
 	}
 	EXPECT_NE(0, r);
-	EXPECT_EQ(0,
-		  __vm_set_user_memory_region2(td->vm, MISUSE_SLOT, 0, BEYOND_GPAW, 0, NULL, 0, 0));
+	EXPECT_ERRNO(0, __vm_set_user_memory_region2(td->vm, MISUSE_SLOT, 0, BEYOND_GPAW, 0, NULL,
+						     0, 0));
 	expect_alive(_metadata, td);
 }
 
@@ -251,10 +251,10 @@ TD_TEST_F(misuse, slot_of_shared_half_made_before_init_vm_goes)
 	} else {
 		td.vcpu = vm_tdx_vcpu_add(td.vm, 0);
 		td_slot_create(&slot, &td, TD_SLOT, TD_GPA, 1);
-		EXPECT_EQ(0, td_add(&td, 0, 1));
-		EXPECT_EQ(0, __vm_set_user_memory_region2(td.vm, MISUSE_SLOT, 0, VM_TDX_SHARED_BIT,
-							  0, NULL, 0, 0));
-		EXPECT_EQ(0, __vm_tdx_finalize(td.vm));
+		EXPECT_RESULT(0, td_add(&td, 0, 1));
+		EXPECT_ERRNO(0, __vm_set_user_memory_region2(td.vm, MISUSE_SLOT, 0,
+							     VM_TDX_SHARED_BIT, 0, NULL, 0, 0));
+		EXPECT_ERRNO(0, __vm_tdx_finalize(td.vm));
 		td_slot_free(&slot);
 	}
 	kvm_vm_free(td.vm);
@@ -354,7 +354,7 @@ TD_TEST_F(limit, refused_td_is_not_discounted)
 
 	/* Room for the one that was refused. */
 	kvm_vm_free(first);
-	EXPECT_EQ(0, __vm_tdx_init_vm(second));
+	EXPECT_ERRNO(0, __vm_tdx_init_vm(second));
 	EXPECT_EQ(1, misc_tds());
 	kvm_vm_free(second);
 	EXPECT_EQ(0, misc_tds());

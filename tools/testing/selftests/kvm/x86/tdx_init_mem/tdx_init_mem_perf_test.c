@@ -123,7 +123,7 @@ static void perf_rounds(struct __test_metadata *_metadata, struct perf *p, u32 f
 		td_metric("populate", what, round ? "again" : "first", rate * 1000, "pages/s");
 
 		took = td_now_ns();
-		EXPECT_EQ(0, perf_punch(p, 0, PERF_PAGES));
+		EXPECT_RESULT(0, perf_punch(p, 0, PERF_PAGES));
 		took = td_now_ns() - took;
 		printf("# perf: one hole of %u pages: %lu us\n", PERF_PAGES, took / 1000);
 		td_metric("hole", what, "whole_file", took, "us");
@@ -181,7 +181,7 @@ TD_TEST_F(perf, hold)
 
 	tdx_lock_holds_start("mapping.invalidate_lock", gettid());
 	took = td_now_ns();
-	EXPECT_EQ(0, perf_add(&self->p, 0, PERF_HOLD_PAGES, variant->flags));
+	EXPECT_RESULT(0, perf_add(&self->p, 0, PERF_HOLD_PAGES, variant->flags));
 	took = td_now_ns() - took;
 	tdx_lock_holds_stop(&holds);
 
@@ -194,7 +194,7 @@ TD_TEST_F(perf, hold)
 
 	/* Populate may do without the lock; a hole that does means that the trace is blind. */
 	tdx_lock_holds_start("mapping.invalidate_lock", gettid());
-	EXPECT_EQ(0, perf_punch(&self->p, 0, 1));
+	EXPECT_RESULT(0, perf_punch(&self->p, 0, 1));
 	tdx_lock_holds_stop(&holds);
 	EXPECT_LT(0, holds.exclusive.nr);
 }
@@ -398,7 +398,7 @@ TD_TEST_F(perf, hole)
 	perf_populator_start(&populator, &self->p, variant->flags);
 	perf_sample_both(_metadata, &self->p, &populator, what,
 			 variant->flags ? "while populate measures" : "while populate runs");
-	EXPECT_EQ(0, perf_populator_stop(&populator));
+	EXPECT_RESULT(0, perf_populator_stop(&populator));
 }
 
 /* The same while populate waits for its source page, which others may have to do as well. */
@@ -457,9 +457,9 @@ TD_TEST_F(parked, hole)
 	parked_sample(&self->tasks[1], &self->fallocates, "fallocate");
 
 	tdx_park_release(&self->park);
-	EXPECT_EQ(0, tdx_task_finish(&p->populate.task));
-	EXPECT_EQ(0, tdx_task_finish(&self->tasks[0]));
-	EXPECT_EQ(0, tdx_task_finish(&self->tasks[1]));
+	EXPECT_RESULT(0, tdx_task_finish(&p->populate.task));
+	EXPECT_RESULT(0, tdx_task_finish(&self->tasks[0]));
+	EXPECT_RESULT(0, tdx_task_finish(&self->tasks[1]));
 }
 
 #include "tdx_init_mem_main.h"

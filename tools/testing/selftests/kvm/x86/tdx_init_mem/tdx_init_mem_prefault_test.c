@@ -130,7 +130,7 @@ static void expect_both_end(struct __test_metadata *_metadata, struct prefault *
 	}
 
 	r = tdx_task_finish(&p->task);
-	EXPECT_EQ(0, tdx_task_finish(&p->deletion));
+	EXPECT_RESULT(0, tdx_task_finish(&p->deletion));
 	done = size - p->range.size;
 	EXPECT_EQ(td_gpa(NR_ADDED) + done, p->range.gpa);
 	EXPECT_TRUE(done ? !r : r == -EAGAIN || r == -ENOENT || r == -EFAULT || !ends)
@@ -145,7 +145,7 @@ TD_TEST_F(prefault, maps_what_was_not_added)
 	struct prefault *p = &self->p;
 	unsigned int page;
 
-	EXPECT_EQ(0, prefault_fn(p));
+	EXPECT_RESULT(0, prefault_fn(p));
 	EXPECT_EQ(0, p->range.size);
 	EXPECT_EQ(td_gpa(TD_NR_PAGES), p->range.gpa);
 	if (tdx_emul_lacks())
@@ -170,8 +170,8 @@ TD_TEST_F(prefault, then_deletion_ok)
 {
 	struct prefault *p = &self->p;
 
-	EXPECT_EQ(0, prefault_fn(p));
-	EXPECT_EQ(0, deletion_fn(p));
+	EXPECT_RESULT(0, prefault_fn(p));
+	EXPECT_RESULT(0, deletion_fn(p));
 	p->range.gpa = td_gpa(0);
 	p->range.size = PAGE_SIZE;
 	EXPECT_NE(0, prefault_fn(p));

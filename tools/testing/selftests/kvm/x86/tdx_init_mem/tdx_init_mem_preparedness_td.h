@@ -187,7 +187,7 @@ TD_TEST_F(td, punched_page_can_be_populated_again)
 	ASSERT_EQ(0, gmem_add(&t->g, t->td.vcpu, 0, FOLIO_PAGES));
 	ASSERT_EQ(0, gmem_punch(&t->g, 32, 96));
 	gmem_fill(&t->g, 32, 64, 2);
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, 32, 64));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, 32, 64));
 	gmem_td_finalize(_metadata, t);
 	fault(_metadata, t, 96, 32);
 	gmem_expect_source(_metadata, t, 0, 96);
@@ -207,7 +207,7 @@ TD_TEST_F(td, second_add_is_refused_and_changes_nothing)
 	gmem_expect_source(_metadata, t, 0, HALF);
 
 	/* The next page of the same folio is none of its business. */
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, HALF, HALF));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, HALF, HALF));
 	gmem_expect_source(_metadata, t, 0, FOLIO_PAGES);
 	gmem_td_finalize(_metadata, t);
 }
@@ -248,7 +248,7 @@ static void add_without_source(struct __test_metadata *_metadata, struct gmem_td
 			       unsigned int page)
 {
 	ASSERT_EQ(0, mprotect(gmem_source(&t->g, page), PAGE_SIZE, PROT_NONE));
-	EXPECT_EQ(-EFAULT, gmem_add(&t->g, t->td.vcpu, page, 1));
+	EXPECT_RESULT(-EFAULT, gmem_add(&t->g, t->td.vcpu, page, 1));
 	ASSERT_EQ(0, mprotect(gmem_source(&t->g, page), PAGE_SIZE, PROT_READ | PROT_WRITE));
 }
 
@@ -270,7 +270,7 @@ TD_TEST_F(td, page_without_source_can_be_populated_later)
 
 	ASSERT_EQ(0, gmem_add(&t->g, t->td.vcpu, 0, 32));
 	add_without_source(_metadata, t, 32);
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, 32, HALF));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, 32, HALF));
 	gmem_expect_source(_metadata, t, 0, 32 + HALF);
 	gmem_td_finalize(_metadata, t);
 }
@@ -300,7 +300,7 @@ static int add_while_busy(struct __test_metadata *_metadata, FIXTURE_DATA(td) * 
 	int r;
 
 	EXPECT_EQ(0, sigaction(SIGUSR1, &action, NULL));
-	EXPECT_EQ(0, tdx_emul_arm(&rule, &id));
+	EXPECT_RESULT(0, tdx_emul_arm(&rule, &id));
 	populate->vcpu = t->td.vcpu;
 	populate->argument = &populate->region;
 	populate->region = (struct kvm_tdx_init_mem_region) {
@@ -312,7 +312,7 @@ static int add_while_busy(struct __test_metadata *_metadata, FIXTURE_DATA(td) * 
 	EXPECT_TRUE(tdx_emul_wait_hits(id, 1));
 	pthread_kill(populate->task.thread, SIGUSR1);
 	r = tdx_task_finish(&populate->task);
-	EXPECT_EQ(0, tdx_emul_disarm(id));
+	EXPECT_RESULT(0, tdx_emul_disarm(id));
 	EXPECT_TRUE(r == -EBUSY || r == -EINTR)
 	{
 		TH_LOG("a page that is always busy: want EBUSY or EINTR, got %s",
@@ -348,7 +348,7 @@ TD_TEST_F(td, page_that_failed_can_be_populated_later)
 
 	ASSERT_EQ(0, gmem_add(&t->g, t->td.vcpu, 0, 32));
 	forget_failed_add(_metadata, t, 32, add_while_busy(_metadata, self, 32));
-	EXPECT_EQ(0, gmem_add(&t->g, t->td.vcpu, 32, HALF));
+	EXPECT_RESULT(0, gmem_add(&t->g, t->td.vcpu, 32, HALF));
 	gmem_expect_source(_metadata, t, 0, 32 + HALF);
 	gmem_td_finalize(_metadata, t);
 }

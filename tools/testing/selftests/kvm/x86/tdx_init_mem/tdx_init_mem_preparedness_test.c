@@ -352,7 +352,7 @@ TD_TEST_F(race, nobody_clears_the_page_of_another)
 		for (i = 0; i < NR_THREADS; i++) {
 			struct racer *racer = &self->racers[i];
 
-			EXPECT_EQ(0, tdx_task_finish(&racer->task));
+			EXPECT_RESULT(0, tdx_task_finish(&racer->task));
 			EXPECT_EQ(NO_PAGE, racer->bad_page)
 			{
 				TH_LOG("round %u: that page of thread %u had 0x%lx", round, i,
@@ -449,7 +449,7 @@ static void pair_run(struct __test_metadata *_metadata, FIXTURE_DATA(pair) * sel
 	for (i = 0; i < ARRAY_SIZE(self->tasks); i++)
 		tdx_task_start(&self->tasks[i], name, fn, &parts[i]);
 	for (i = 0; i < ARRAY_SIZE(self->tasks); i++)
-		EXPECT_EQ(0, tdx_task_finish(&self->tasks[i]));
+		EXPECT_RESULT(0, tdx_task_finish(&self->tasks[i]));
 }
 
 TD_TEST_F(pair, of_vcpus_leaves_each_page_to_whom_it_belongs)

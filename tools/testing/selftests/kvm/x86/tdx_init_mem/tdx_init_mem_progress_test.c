@@ -76,7 +76,7 @@ static void expect_resumes(struct __test_metadata *_metadata, struct td *td,
 			       td_page_name(got));
 		}
 	}
-	EXPECT_EQ(0, __vm_tdx_finalize(td->vm));
+	EXPECT_ERRNO(0, __vm_tdx_finalize(td->vm));
 }
 
 TD_TEST_F(progress, success_consumes_region)
@@ -106,7 +106,11 @@ TD_TEST_F(progress, page_there_already_resumes_behind_it)
 
 	ASSERT_EQ(0, td_add(&self->td, STOPPED_AT, 1));
 	EXPECT_EQ(-1, __vm_tdx_init_mem_region(self->td.vcpu, &region, variant->flags));
-	EXPECT_TRUE(td_says_mapped(&self->td, -errno));
+	EXPECT_TRUE(td_says_mapped(&self->td, -errno))
+	{
+		TH_LOG("INIT_MEM_REGION of a page that is there: got %s%s", tdx_errno_name(errno),
+		       vm_tdx_is_dead(self->td.vm) ? ", VM is dead" : "");
+	}
 	expect_progress(_metadata, &region, self->td.source, STOPPED_AT);
 
 	region.source_addr += PAGE_SIZE;
@@ -152,7 +156,7 @@ TD_TEST_F(progress, signal_in_the_middle_resumes)
 	source = self->park.mem;
 	td_populate_prepare(populate, &self->td, source, 0, POPULATED);
 	populate->flags = variant->flags;
-	EXPECT_EQ(-EINTR, signal_populate(_metadata, populate, &self->park));
+	EXPECT_RESULT(-EINTR, signal_populate(_metadata, populate, &self->park));
 
 	/* Whether the page in hand is still added is up to the kernel. */
 	done = POPULATED - region->nr_pages;
@@ -180,7 +184,7 @@ TD_TEST_F(progress, signal_before_first_page_resumes)
 	populate->flags = variant->flags;
 	populate->argument = self->park.page;
 	memcpy(self->park.content, &populate->region, sizeof(populate->region));
-	EXPECT_EQ(-EINTR, signal_populate(_metadata, populate, &self->park));
+	EXPECT_RESULT(-EINTR, signal_populate(_metadata, populate, &self->park));
 
 	expect_progress(_metadata, populate->argument, self->td.source, 0);
 	expect_resumes(_metadata, &self->td, populate->argument, self->td.source, variant->flags);

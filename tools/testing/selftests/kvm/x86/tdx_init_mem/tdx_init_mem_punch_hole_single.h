@@ -46,7 +46,7 @@ static void hole_expect(struct __test_metadata *_metadata, struct td *td, unsign
 
 TD_TEST_F(hole, in_unpopulated_file_ok)
 {
-	EXPECT_EQ(0, td_punch(&self->td, 0, TD_NR_PAGES));
+	EXPECT_RESULT(0, td_punch(&self->td, 0, TD_NR_PAGES));
 	ASSERT_EQ(0, td_add(&self->td, 0, TD_NR_PAGES));
 	td_complete(_metadata, &self->td);
 }
@@ -54,7 +54,7 @@ TD_TEST_F(hole, in_unpopulated_file_ok)
 TD_TEST_F(hole, unmaps_its_pages_only)
 {
 	ASSERT_EQ(0, td_add(&self->td, 0, TD_NR_PAGES));
-	EXPECT_EQ(0, td_punch(&self->td, 5, 3));
+	EXPECT_RESULT(0, td_punch(&self->td, 5, 3));
 	hole_expect(_metadata, &self->td, 5, 3);
 	td_complete(_metadata, &self->td);
 }
@@ -62,7 +62,7 @@ TD_TEST_F(hole, unmaps_its_pages_only)
 TD_TEST_F(hole, over_whole_file_unmaps_all)
 {
 	ASSERT_EQ(0, td_add(&self->td, 0, TD_NR_PAGES));
-	EXPECT_EQ(0, td_punch(&self->td, 0, TD_NR_PAGES));
+	EXPECT_RESULT(0, td_punch(&self->td, 0, TD_NR_PAGES));
 	hole_expect(_metadata, &self->td, 0, TD_NR_PAGES);
 	td_complete(_metadata, &self->td);
 }
@@ -70,8 +70,8 @@ TD_TEST_F(hole, over_whole_file_unmaps_all)
 TD_TEST_F(hole, twice_ok)
 {
 	ASSERT_EQ(0, td_add(&self->td, 0, TD_NR_PAGES));
-	EXPECT_EQ(0, td_punch(&self->td, 2, 1));
-	EXPECT_EQ(0, td_punch(&self->td, 2, 1));
+	EXPECT_RESULT(0, td_punch(&self->td, 2, 1));
+	EXPECT_RESULT(0, td_punch(&self->td, 2, 1));
 	hole_expect(_metadata, &self->td, 2, 1);
 	td_complete(_metadata, &self->td);
 }
@@ -108,8 +108,8 @@ TD_TEST_F(hole, after_finalize_ok)
 {
 	ASSERT_EQ(0, td_add(&self->td, 0, TD_NR_PAGES));
 	vm_tdx_finalize(self->td.vm);
-	EXPECT_EQ(0, td_punch(&self->td, 2, 4));
-	EXPECT_EQ(-EINVAL, td_add(&self->td, 2, 1));
+	EXPECT_RESULT(0, td_punch(&self->td, 2, 4));
+	EXPECT_RESULT(-EINVAL, td_add(&self->td, 2, 1));
 	EXPECT_FALSE(vm_tdx_is_dead(self->td.vm));
 }
 

@@ -125,8 +125,8 @@ TD_TEST_F(parked, completes_after_release)
 	td_report_settled(&self->hole, state);
 
 	tdx_park_release(&self->park);
-	EXPECT_EQ(0, tdx_task_finish(&self->populate.task));
-	EXPECT_EQ(0, tdx_task_finish(&self->hole));
+	EXPECT_RESULT(0, tdx_task_finish(&self->populate.task));
+	EXPECT_RESULT(0, tdx_task_finish(&self->hole));
 	EXPECT_EQ(0, self->populate.region.nr_pages);
 
 	parked_expect(_metadata, &self->td, &hole, state == TDX_TASK_DONE);
@@ -245,7 +245,7 @@ TD_TEST_F(storm, page_is_mapped_iff_added_last)
 
 		tdx_task_start(&s->adder, "adder", storm_add_each, s);
 		pthread_barrier_wait(&s->barrier);
-		EXPECT_EQ(0, td_punch(&s->td, first, nr));
+		EXPECT_RESULT(0, td_punch(&s->td, first, nr));
 		tdx_task_finish(&s->adder);
 		storm_check_round(_metadata, s, mapped, first, nr);
 	}
@@ -310,12 +310,12 @@ TD_TEST_F(storm, two_punchers_and_ranges_ok)
 	}
 	tdx_task_start(&s->adder, "adder", storm_add_ranges, s);
 
-	EXPECT_EQ(0, tdx_task_finish(&s->adder));
+	EXPECT_RESULT(0, tdx_task_finish(&s->adder));
 	__atomic_store_n(&s->stop, true, __ATOMIC_RELEASE);
 	for (i = 0; i < ARRAY_SIZE(s->punchers); i++)
-		EXPECT_EQ(0, tdx_task_finish(&s->punchers[i].task));
+		EXPECT_RESULT(0, tdx_task_finish(&s->punchers[i].task));
 
-	EXPECT_EQ(0, td_punch(&s->td, 0, TD_NR_PAGES));
+	EXPECT_RESULT(0, td_punch(&s->td, 0, TD_NR_PAGES));
 	hole_expect(_metadata, &s->td, 0, TD_NR_PAGES);
 	td_complete(_metadata, &s->td);
 }
@@ -441,13 +441,13 @@ TD_TEST_F(preempted, populate_notices_the_hole)
 		usleep(storm_random(&p->random, PREEMPTED_MAX_US));
 		__atomic_store_n(&p->punched, false, __ATOMIC_RELEASE);
 		sem_post(&p->go);
-		EXPECT_EQ(0, td_punch(&p->td, 0, TD_NR_PAGES));
+		EXPECT_RESULT(0, td_punch(&p->td, 0, TD_NR_PAGES));
 		__atomic_store_n(&p->punched, true, __ATOMIC_RELEASE);
 	}
 
 	preempted_stop(p);
-	EXPECT_EQ(0, tdx_task_finish(&p->adder));
-	EXPECT_EQ(0, td_punch(&p->td, 0, TD_NR_PAGES));
+	EXPECT_RESULT(0, tdx_task_finish(&p->adder));
+	EXPECT_RESULT(0, td_punch(&p->td, 0, TD_NR_PAGES));
 	hole_expect(_metadata, &p->td, 0, TD_NR_PAGES);
 	td_complete(_metadata, &p->td);
 }

@@ -233,7 +233,7 @@ TD_TEST_F(unfit, stops_there_with_efault)
 	struct kvm_tdx_init_mem_region region;
 	struct source *s = &self->s;
 
-	EXPECT_EQ(-EFAULT, source_populate(s, &region));
+	EXPECT_RESULT(-EFAULT, source_populate(s, &region));
 	source_expect_progress(_metadata, s, &region, SOURCE_SEAM);
 	source_expect(_metadata, s, SOURCE_SEAM);
 

@@ -40,7 +40,7 @@ static inline void steer_expect_rule(struct __test_metadata *_metadata, u64 rule
 {
 	struct tdx_emul_rule_state got;
 
-	EXPECT_EQ(0, tdx_emul_rule_state(rule, &got));
+	EXPECT_RESULT(0, tdx_emul_rule_state(rule, &got));
 	EXPECT_TRUE(!memcmp(&got, &want, sizeof(got)))
 	{
 		TH_LOG("rule: want %lu held, %lu matches, %lu hits, %lu timeouts", want.held,
@@ -55,7 +55,7 @@ static inline void steer_expect_page(struct __test_metadata *_metadata, u64 tdr,
 {
 	struct tdx_emul_sept sept;
 
-	EXPECT_EQ(0, tdx_emul_sept(tdr, td_gpa(page), 0, &sept));
+	EXPECT_RESULT(0, tdx_emul_sept(tdr, td_gpa(page), 0, &sept));
 	EXPECT_EQ(want, sept.state)
 	{
 		TH_LOG("page %u: S-EPT level %u, state %u", page, sept.level, sept.state);

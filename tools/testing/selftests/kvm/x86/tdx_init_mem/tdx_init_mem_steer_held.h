@@ -95,7 +95,7 @@ static void expect_populated(struct __test_metadata *_metadata, FIXTURE_DATA(hel
 {
 	unsigned int page;
 
-	EXPECT_EQ(0, tdx_task_finish(&self->populate.task));
+	EXPECT_RESULT(0, tdx_task_finish(&self->populate.task));
 	EXPECT_EQ(0, self->populate.region.nr_pages);
 	for (page = 0; page < HELD_PAGES; page++)
 		steer_expect_page(_metadata, self->tdr, page, TDX_SEPT_MAPPED);
@@ -161,12 +161,12 @@ TD_TEST_F(held, call_waits_until_released)
 
 	/* The machine runs on: threads, and interrupts even of the CPU that waits. */
 	tdx_task_start(&self->beside, "beside", work_fn, NULL);
-	EXPECT_EQ(0, tdx_task_finish(&self->beside));
+	EXPECT_RESULT(0, tdx_task_finish(&self->beside));
 	EXPECT_TRUE(ticks_come(HELD_CPU));
 	EXPECT_FALSE(tdx_task_is_done(&self->populate.task));
 	steer_expect_page(_metadata, self->tdr, HELD_PAGE, TDX_SEPT_FREE);
 
-	EXPECT_EQ(0, tdx_emul_release(self->rule));
+	EXPECT_RESULT(0, tdx_emul_release(self->rule));
 	expect_populated(_metadata, self);
 	steer_expect_rule(_metadata, self->rule,
 			  (struct tdx_emul_rule_state) { 0, HELD_PAGES, 1, 0 });
@@ -189,9 +189,9 @@ TD_TEST_F(held, call_goes_on_when_its_time_is_up)
 TD_TEST_F(held, call_goes_on_when_disarmed)
 {
 	held_stop(_metadata, self, variant->action, HELD_PAGES, 0);
-	EXPECT_EQ(0, tdx_emul_disarm(self->rule));
+	EXPECT_RESULT(0, tdx_emul_disarm(self->rule));
 	expect_populated(_metadata, self);
-	EXPECT_EQ(-ENOENT, tdx_emul_disarm(self->rule));
+	EXPECT_RESULT(-ENOENT, tdx_emul_disarm(self->rule));
 	td_complete(_metadata, &self->td);
 }
 
@@ -210,7 +210,7 @@ TD_TEST_F(held, each_call_needs_its_release)
 	for (page = 0; page < HELD_PAGES; page++) {
 		ASSERT_TRUE(tdx_emul_wait_hits(self->rule, page + 1));
 		steer_expect_page(_metadata, self->tdr, page, TDX_SEPT_FREE);
-		EXPECT_EQ(0, tdx_emul_release(self->rule));
+		EXPECT_RESULT(0, tdx_emul_release(self->rule));
 	}
 	expect_populated(_metadata, self);
 }
@@ -248,7 +248,7 @@ TD_TEST_F(held, locks_are_as_said)
 	if (state == TDX_TASK_DONE && locked)
 		want = -EIO;
 
-	EXPECT_EQ(0, tdx_emul_release(self->rule));
+	EXPECT_RESULT(0, tdx_emul_release(self->rule));
 	EXPECT_EQ(want, tdx_task_finish(&self->beside));
 	expect_populated(_metadata, self);
 }
@@ -263,7 +263,7 @@ TD_TEST_F(held, files_closed_meanwhile_ok)
 	self->destroyed = true;
 	td_close_gmem(&self->td);
 	kvm_vm_free(self->td.vm);
-	EXPECT_EQ(0, tdx_task_finish(&self->populate.task));
+	EXPECT_RESULT(0, tdx_task_finish(&self->populate.task));
 	steer_expect_rule(_metadata, self->rule,
 			  (struct tdx_emul_rule_state) { 0, HELD_PAGE + 1, 1, 1 });
 }
@@ -327,7 +327,7 @@ TD_TEST_F(held, sigkill_meanwhile_leaves_nothing)
 
 	EXPECT_EQ(0, kill(pid, SIGKILL));
 	EXPECT_FALSE(child_ended(pid, &status, 50));
-	EXPECT_EQ(0, tdx_emul_disarm(0));
+	EXPECT_RESULT(0, tdx_emul_disarm(0));
 	ASSERT_TRUE(child_ended(pid, &status, tdx_host_deadline_ms()));
 	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
@@ -359,13 +359,13 @@ TD_TEST_F(held, other_td_passes)
 
 	ASSERT_NE(self->tdr, tdr);
 	ASSERT_EQ(0, tdx_emul_arm(&rule, &self->rule));
-	EXPECT_EQ(0, td_add(&other, 0, HELD_PAGES));
+	EXPECT_RESULT(0, td_add(&other, 0, HELD_PAGES));
 	steer_expect_rule(_metadata, self->rule, (struct tdx_emul_rule_state) {});
 
 	held_start(&self->populate, &self->td, 0, HELD_PAGES);
 	EXPECT_TRUE(tdx_emul_wait_held(self->rule, 1));
-	EXPECT_EQ(0, td_add(&other, HELD_PAGES, HELD_PAGES));
-	EXPECT_EQ(0, tdx_emul_disarm(self->rule));
+	EXPECT_RESULT(0, td_add(&other, HELD_PAGES, HELD_PAGES));
+	EXPECT_RESULT(0, tdx_emul_disarm(self->rule));
 	expect_populated(_metadata, self);
 	td_destroy(&other);
 }
@@ -381,15 +381,15 @@ TD_TEST_F(held, other_gpa_passes)
 	};
 
 	ASSERT_EQ(0, tdx_emul_arm(&rule, &self->rule));
-	EXPECT_EQ(0, td_add(&self->td, HELD_PAGE, 1));
-	EXPECT_EQ(0, td_add(&self->td, HELD_PAGE + 3, 1));
+	EXPECT_RESULT(0, td_add(&self->td, HELD_PAGE, 1));
+	EXPECT_RESULT(0, td_add(&self->td, HELD_PAGE + 3, 1));
 	steer_expect_rule(_metadata, self->rule, (struct tdx_emul_rule_state) {});
 
 	held_start(&self->populate, &self->td, HELD_PAGE + 1, 2);
 	EXPECT_TRUE(tdx_emul_wait_held(self->rule, 1));
 	steer_expect_page(_metadata, self->tdr, HELD_PAGE + 1, TDX_SEPT_FREE);
-	EXPECT_EQ(0, tdx_emul_release(self->rule));
-	EXPECT_EQ(0, tdx_task_finish(&self->populate.task));
+	EXPECT_RESULT(0, tdx_emul_release(self->rule));
+	EXPECT_RESULT(0, tdx_task_finish(&self->populate.task));
 	steer_expect_rule(_metadata, self->rule, (struct tdx_emul_rule_state) { 0, 2, 1, 0 });
 }
 

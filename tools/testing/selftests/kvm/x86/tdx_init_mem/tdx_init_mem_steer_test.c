@@ -171,8 +171,8 @@ static void take_snapshot(struct __test_metadata *_metadata, u64 tdr, struct sna
 	struct tdx_emul_td td;
 
 	memset(snapshot, 0, sizeof(*snapshot));
-	EXPECT_EQ(0, tdx_emul_find_td(tdr, &td));
-	EXPECT_EQ(0, tdx_emul_mrtd(tdr, snapshot->mrtd));
+	EXPECT_RESULT(0, tdx_emul_find_td(tdr, &td));
+	EXPECT_RESULT(0, tdx_emul_mrtd(tdr, snapshot->mrtd));
 	snapshot->pages = td.pages;
 	snapshot->epoch = td.epoch;
 }
@@ -230,7 +230,7 @@ TD_TEST_F(mode, failing_until_disarmed_changes_nothing)
 		steer_expect_page(_metadata, self->tdr, page, TDX_SEPT_FREE);
 		ends = tdx_task_is_done(&self->populate.task);
 		if (!ends)
-			EXPECT_EQ(0, tdx_emul_disarm(id));
+			EXPECT_RESULT(0, tdx_emul_disarm(id));
 		r = tdx_task_finish(&self->populate.task);
 		EXPECT_TRUE(tdx_errno_allows(errs, -r))
 		{
@@ -248,7 +248,7 @@ TD_TEST_F(mode, failing_until_disarmed_changes_nothing)
 	EXPECT_EQ(before.pages + page, after.pages);
 	ASSERT_EQ(0, tdx_emul_sept(self->tdr, td_gpa(1), 0, &sept));
 	ASSERT_EQ(0, td_punch(&self->td, 1, 1));
-	EXPECT_EQ(0, tdx_emul_page(sept.hpa, &owner));
+	EXPECT_RESULT(0, tdx_emul_page(sept.hpa, &owner));
 	EXPECT_EQ(TDX_PAGE_NDA, owner.type);
 	td_complete(_metadata, &self->td);
 }
@@ -364,15 +364,15 @@ TD_TEST_F(mode, busy_once_is_once_for_each_leaf)
 		TH_LOG("want %s, got %s", tdx_errno_name(tdx_errno_wanted(errs)),
 		       tdx_errno_name(r));
 	}
-	EXPECT_EQ(0, td_add(&self->td, 1, 1));
+	EXPECT_RESULT(0, td_add(&self->td, 1, 1));
 	EXPECT_EQ(sept + 1, tdx_emul_count(TDH_MEM_SEPT_ADD, TDX_OPERAND_BUSY));
 	EXPECT_EQ(add + 1, tdx_emul_count(TDH_MEM_PAGE_ADD, TDX_OPERAND_BUSY));
 
 	/* Off again: leaves that have not been busy yet will not be. */
 	ASSERT_EQ(0, tdx_emul_busy_once(false));
 	if (r) /* up to 6.18 the page is neither there nor forgotten */
-		EXPECT_EQ(0, td_slot_punch(&far, 0, 1));
-	EXPECT_EQ(0, __vm_tdx_finalize(self->td.vm));
+		EXPECT_ERRNO(0, td_slot_punch(&far, 0, 1));
+	EXPECT_ERRNO(0, __vm_tdx_finalize(self->td.vm));
 	td_slot_free(&far);
 }
 
@@ -382,12 +382,12 @@ static u64 time_of_adds(struct __test_metadata *_metadata, struct td *td, u64 pe
 {
 	u64 start, former;
 
-	EXPECT_EQ(0, tdx_emul_latency(percent, &former));
+	EXPECT_RESULT(0, tdx_emul_latency(percent, &former));
 	start = tdx_now_ms();
-	EXPECT_EQ(0, td_add(td, 0, TD_NR_PAGES));
+	EXPECT_RESULT(0, td_add(td, 0, TD_NR_PAGES));
 	start = tdx_now_ms() - start;
-	EXPECT_EQ(0, td_punch(td, 0, TD_NR_PAGES));
-	EXPECT_EQ(0, tdx_emul_latency(former, &percent));
+	EXPECT_RESULT(0, td_punch(td, 0, TD_NR_PAGES));
+	EXPECT_RESULT(0, tdx_emul_latency(former, &percent));
 	return start;
 }
 
@@ -398,8 +398,8 @@ TD_TEST_F(mode, latency_makes_calls_longer)
 	unsigned int i;
 
 	ASSERT_EQ(0, tdx_emul_latency(50, &former));
-	EXPECT_EQ(0, tdx_emul_latency(200, &first));
-	EXPECT_EQ(0, tdx_emul_latency(former, &second));
+	EXPECT_RESULT(0, tdx_emul_latency(200, &first));
+	EXPECT_RESULT(0, tdx_emul_latency(former, &second));
 	EXPECT_EQ(50, first);
 	EXPECT_EQ(200, second);
 

@@ -213,7 +213,7 @@ TD_TEST_F(closed, while_parked_leaves_nothing)
 	EXPECT_FALSE(tdx_task_is_done(&c->populate.task));
 
 	tdx_park_release(&c->park);
-	EXPECT_EQ(0, tdx_task_finish(&closer));
+	EXPECT_RESULT(0, tdx_task_finish(&closer));
 	expect_closed(_metadata, c, tdx_task_finish(&c->populate.task));
 }
 
@@ -430,7 +430,7 @@ TD_TEST_F(process, out_of_memory_leaves_nothing)
 	pid_t pid;
 
 	td_create(&other);
-	EXPECT_EQ(0, td_add(&other, 0, TD_NR_PAGES / 2));
+	EXPECT_RESULT(0, td_add(&other, 0, TD_NR_PAGES / 2));
 
 	pid = fork();
 	if (!pid)

@@ -233,7 +233,7 @@ TD_TEST_F(several, tds_at_once_ok)
 		tdx_task_start(&workers[i].task, "worker", worker_fn, &workers[i]);
 	}
 	for (i = 0; i < ARRAY_SIZE(workers); i++)
-		EXPECT_EQ(0, tdx_task_finish(&workers[i].task));
+		EXPECT_RESULT(0, tdx_task_finish(&workers[i].task));
 
 	/* The newest one is what the emulator is asked about. */
 	expect_mapped(_metadata, &other, MANY_PAGES);
@@ -361,7 +361,7 @@ static void race_once(struct __test_metadata *_metadata, struct race *race, int 
 	}
 	EXPECT_FALSE(vm_tdx_is_dead(race->many.td.vm));
 	if (fn == race_finalize) {
-		EXPECT_EQ(-EINVAL, td_add(&race->many.td, 0, 1));
+		EXPECT_RESULT(-EINVAL, td_add(&race->many.td, 0, 1));
 	} else if (!call && !result) {
 		expect_mapped(_metadata, &race->many, MANY_PAGES);
 		/* The vCPU is one like any other. */
@@ -369,7 +369,7 @@ static void race_once(struct __test_metadata *_metadata, struct race *race, int 
 			vm_tdx_init_vcpu(race->second);
 		td_populate_prepare(populate, &race->many.td, race->many.td.source, 0, 1);
 		populate->vcpu = race->second;
-		EXPECT_EQ(0, td_populate_fn(populate));
+		EXPECT_RESULT(0, td_populate_fn(populate));
 		expect_finalizes(_metadata, &race->many);
 	}
 	many_destroy(&race->many);
