@@ -235,25 +235,6 @@ static void busy_wait(struct busy_thread *thread, u64 rule)
 	}
 }
 
-/* Holds the TD's @call-th call of @leaf, and no other. */
-static u64 busy_hold(unsigned int action, unsigned int leaf, unsigned int call, unsigned int ms)
-{
-	struct tdx_emul_rule rule = {
-		.action = action,
-		.leaf = leaf,
-		.first = call,
-		.count = 1,
-		.timeout_ms = ms,
-	};
-	struct tdx_emul_td td;
-	u64 id;
-
-	TEST_ASSERT(!tdx_emul_newest_td(&td), "the emulator does not know the TD");
-	rule.tdr = td.tdr;
-	TEST_ASSERT(!tdx_emul_arm(&rule, &id), "the emulator refuses to hold leaf %u", leaf);
-	return id;
-}
-
 /* Lets go; says whether the rule held somebody. */
 static bool busy_let_go(u64 rule)
 {
@@ -275,16 +256,16 @@ static bool busy_steer(const struct busy_race *race, struct busy_thread *holder,
 	holder->apart = !race->stop_leaf;
 
 	if (race->stop_leaf) {
-		stop = busy_hold(TDX_EMUL_HOLD_ENTRY, race->stop_leaf, race->stop_call,
-				 BUSY_STOP_MS);
+		stop = tdx_emul_hold(TDX_EMUL_HOLD_ENTRY, race->stop_leaf, race->stop_call,
+				     BUSY_STOP_MS);
 		if (race->last_call)
-			last = busy_hold(TDX_EMUL_HOLD_ENTRY, race->stop_leaf, race->last_call,
-					 BUSY_HOLD_MS);
+			last = tdx_emul_hold(TDX_EMUL_HOLD_ENTRY, race->stop_leaf, race->last_call,
+					     BUSY_HOLD_MS);
 		busy_start(victim, "victim");
 		busy_wait(victim, stop);
 	}
 
-	hold = busy_hold(TDX_EMUL_HOLD_LOCKED, race->holder_leaf, 1, BUSY_HOLD_MS);
+	hold = tdx_emul_hold(TDX_EMUL_HOLD_LOCKED, race->holder_leaf, 1, BUSY_HOLD_MS);
 	busy_start(holder, "holder");
 	busy_wait(holder, hold);
 

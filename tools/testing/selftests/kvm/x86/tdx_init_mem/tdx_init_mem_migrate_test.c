@@ -144,21 +144,12 @@ static void expect_built(struct __test_metadata *_metadata, struct migrate *m)
 TD_TEST_F(migrate, between_two_seamcalls_is_not_noticed)
 {
 	struct migrate *m = &self->m;
-	struct tdx_emul_rule rule = {
-		.action = TDX_EMUL_HOLD_ENTRY,
-		.leaf = variant->leaf,
-		.count = 1,
-	};
-	struct tdx_emul_td td;
 	u64 id;
 
 	if (tdx_emul_lacks())
 		SKIP(return, "%s", tdx_emul_lacks());
 
-	ASSERT_EQ(0, tdx_emul_newest_td(&td));
-	rule.tdr = td.tdr;
-	ASSERT_EQ(0, tdx_emul_arm(&rule, &id));
-
+	id = tdx_emul_hold(TDX_EMUL_HOLD_ENTRY, variant->leaf, 1, 0);
 	tdx_task_pin(TEST_CPU);
 	m->apart = true;
 	tdx_task_start(&m->builder, "builder", builder_fn, m);

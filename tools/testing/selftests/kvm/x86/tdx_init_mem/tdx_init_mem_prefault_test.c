@@ -182,23 +182,13 @@ TD_TEST_F(prefault, then_deletion_ok)
 TD_TEST_F(prefault, while_slot_is_deleted_ends)
 {
 	struct prefault *p = &self->p;
-	struct tdx_emul_rule rule = {
-		.action = TDX_EMUL_HOLD_ENTRY,
-		.leaf = TDH_MEM_PAGE_AUG,
-		.first = 1 + HELD_AT,
-		.count = 1,
-	};
-	struct tdx_emul_td td;
 	char wchan[64];
 	u64 id;
 
 	if (tdx_emul_lacks())
 		SKIP(return, "%s", tdx_emul_lacks());
 
-	ASSERT_EQ(0, tdx_emul_newest_td(&td));
-	rule.tdr = td.tdr;
-	ASSERT_EQ(0, tdx_emul_arm(&rule, &id));
-
+	id = tdx_emul_hold(TDX_EMUL_HOLD_ENTRY, TDH_MEM_PAGE_AUG, 1 + HELD_AT, 0);
 	tdx_task_pin(TEST_CPU);
 	p->apart = true;
 	tdx_task_start(&p->task, "prefault", prefault_fn, p);

@@ -113,6 +113,14 @@ bool tdx_emul_wait_held(u64 id, unsigned int nr);
 /* Polls until the rule has hit @nr calls or more; false after the common deadline. */
 bool tdx_emul_wait_hits(u64 id, unsigned int nr);
 
+/*
+ * Holds the @call-th call of @leaf for the TD that was created last, and no other, by
+ * TDX_EMUL_HOLD_ENTRY or TDX_EMUL_HOLD_LOCKED; returns the rule.  A host that refuses
+ * fails the test.
+ * @timeout_ms:	of the hold, 0 for the common deadline
+ */
+u64 tdx_emul_hold(unsigned int action, unsigned int leaf, unsigned int call, u64 timeout_ms);
+
 /* No rules, no busy once, the latency of the start of this program. */
 void tdx_emul_reset(void);
 

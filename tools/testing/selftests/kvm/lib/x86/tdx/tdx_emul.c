@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "test_util.h"
 #include "tdx/tdx_emul.h"
 #include "tdx/tdx_host.h"
 #include "tdx/tdx_task.h"
@@ -216,6 +217,24 @@ int tdx_emul_newest_td(struct tdx_emul_td *td)
 	}
 
 	return n && r == -ENOENT ? 0 : r;
+}
+
+u64 tdx_emul_hold(unsigned int action, unsigned int leaf, unsigned int call, u64 timeout_ms)
+{
+	struct tdx_emul_rule rule = {
+		.action = action,
+		.leaf = leaf,
+		.first = call,
+		.count = 1,
+		.timeout_ms = timeout_ms,
+	};
+	struct tdx_emul_td td;
+	u64 id;
+
+	TEST_ASSERT(!tdx_emul_newest_td(&td), "the emulator does not know the TD");
+	rule.tdr = td.tdr;
+	TEST_ASSERT(!tdx_emul_arm(&rule, &id), "the emulator refuses to hold leaf %u", leaf);
+	return id;
 }
 
 int tdx_emul_find_td(u64 tdr, struct tdx_emul_td *td)
