@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A guest_memfd with folios of 4 KiB or of 2 MiB, bound to a TD or mapped by
- * user space: what its pages contain, and where they are.
+ * A guest_memfd with folios of 4 KiB or of 2 MiB, and what can be done to it,
+ * whatever VM it is bound to.
  *
  * Pages are counted in the file, wherever they are bound.  A page is filled with
  * one word, which tells it from every other page and from what it was before.
@@ -10,7 +10,6 @@
 #define TDX_INIT_MEM_GMEM_H
 
 #include "tdx_init_mem.h"
-#include "tdx/tdx_emul.h"
 
 #define FOLIO_PAGES 512u
 #define FOLIO_SIZE (FOLIO_PAGES * (u64)PAGE_SIZE)
@@ -278,6 +277,17 @@ static inline unsigned int gmem_nr_huge(void)
 	return gmem_meminfo("FileHugePages");
 }
 
+static inline void gmem_expect_nr_huge(struct __test_metadata *_metadata, unsigned int before,
+				       unsigned int want)
+{
+	unsigned int now = gmem_nr_huge();
+
+	EXPECT_EQ(before + want, now)
+	{
+		TH_LOG("folios of 2 MiB: want %u, got %d", want, (int)(now - before));
+	}
+}
+
 static inline bool gmem_is(const u64 *words, u64 want, size_t size)
 {
 	size_t i;
@@ -293,384 +303,10 @@ static inline bool gmem_is(const u64 *words, u64 want, size_t size)
 /* Which page is not as it should be. */
 #define NO_PAGE (-1)
 
-/* As the TDX module has the pages of a TD: state, contents, place. */
-static inline u64 gmem_hpa(const struct gmem *g, u64 tdr, unsigned int page)
-{
-	struct tdx_emul_sept sept;
-	int r = tdx_emul_sept(tdr, gmem_gpa(g, page), 0, &sept);
-
-	return !r && !sept.level ? sept.hpa : 0;
-}
-
-static inline int gmem_not_in_state(const struct gmem *g, u64 tdr, unsigned int first,
-				    unsigned int nr, unsigned int state)
-{
-	struct tdx_emul_sept sept;
-	unsigned int page;
-
-	for (page = first; page < first + nr; page++) {
-		if (!gmem_is_used(g, page))
-			continue;
-		if (tdx_emul_sept(tdr, gmem_gpa(g, page), 0, &sept) || sept.state != state)
-			return page;
-	}
-
-	return NO_PAGE;
-}
-
-static inline int gmem_not_mapped(const struct gmem *g, u64 tdr, unsigned int first,
-				  unsigned int nr)
-{
-	return gmem_not_in_state(g, tdr, first, nr, TDX_SEPT_MAPPED);
-}
-
-static inline int gmem_not_free(const struct gmem *g, u64 tdr, unsigned int first, unsigned int nr)
-{
-	return gmem_not_in_state(g, tdr, first, nr, TDX_SEPT_FREE);
-}
-
 /* Where to look into a page: all over the pages, if not all over each. */
 static inline unsigned int gmem_sample(unsigned int page)
 {
 	return page * 7 * TDX_EMUL_READ_SIZE % PAGE_SIZE;
-}
-
-/* Pages that are not mapped, or differ from the source. */
-static inline int gmem_not_source(const struct gmem *g, u64 tdr, unsigned int first,
-				  unsigned int nr)
-{
-	u64 words[TDX_EMUL_READ_SIZE / sizeof(u64)];
-	unsigned int page;
-
-	for (page = first; page < first + nr; page++) {
-		u64 want = *(u64 *)gmem_source(g, page);
-
-		if (!gmem_is_used(g, page))
-			continue;
-		if (tdx_emul_read(tdr, gmem_gpa(g, page) + gmem_sample(page), words) ||
-		    !gmem_is(words, want, sizeof(words)))
-			return page;
-	}
-
-	return NO_PAGE;
-}
-
-/* The used pages of a range inside 2 MiB of the file are where one folio has them. */
-static inline bool gmem_is_one_folio(const struct gmem *g, u64 tdr, unsigned int first,
-				     unsigned int nr)
-{
-	unsigned int page;
-	u64 base = 0;
-
-	for (page = first; page < first + nr; page++) {
-		u64 offset = page % FOLIO_PAGES * (u64)PAGE_SIZE, hpa;
-
-		if (!gmem_is_used(g, page))
-			continue;
-		hpa = gmem_hpa(g, tdr, page);
-		if (!base)
-			base = hpa - offset;
-		if (!hpa || base % FOLIO_SIZE || hpa != base + offset)
-			return false;
-	}
-
-	return base;
-}
-
-/* The TD of most tests. */
-struct gmem_td {
-	struct td td;
-	struct gmem g;
-	u64 tdr;
-};
-
-/* Why there is no such TD whose memory a test can look into, or NULL. */
-static inline const char *gmem_td_lacks(bool huge)
-{
-	return gmem_lacks(huge) ?: tdx_emul_lacks();
-}
-
-static inline void __gmem_td_create(struct gmem_td *t, unsigned int nr_pages, bool huge, u64 gpa,
-				    u64 flags)
-{
-	struct tdx_emul_td newest;
-	u64 former;
-
-	/* Thousands of pages: no time for what SEAMCALLs take. */
-	tdx_emul_latency(0, &former);
-	td_create(&t->td);
-	TEST_ASSERT(!tdx_emul_newest_td(&newest), "the emulator does not know the TD");
-	t->tdr = newest.tdr;
-	gmem_create(&t->g, t->td.vm, nr_pages, huge, flags, gpa);
-}
-
-static inline void gmem_td_create(struct gmem_td *t, unsigned int nr_pages, bool huge, u64 gpa)
-{
-	__gmem_td_create(t, nr_pages, huge, gpa, 0);
-}
-
-static inline void gmem_td_destroy(struct gmem_td *t)
-{
-	td_destroy(&t->td);
-	gmem_free(&t->g);
-	tdx_emul_reset();
-}
-
-/* The TD is well: it can be finalized, which it can but once. */
-static inline void gmem_td_finalize(struct __test_metadata *_metadata, struct gmem_td *t)
-{
-	int r = __vm_tdx_finalize(t->td.vm);
-
-	EXPECT_EQ(0, r)
-	{
-		TH_LOG("FINALIZE_VM: want success, got %s%s", tdx_errno_name(errno),
-		       vm_tdx_is_dead(t->td.vm) ? ", VM is dead" : "");
-	}
-	EXPECT_FALSE(vm_tdx_is_dead(t->td.vm));
-}
-
-static inline void gmem_expect_source(struct __test_metadata *_metadata, const struct gmem_td *t,
-				      unsigned int first, unsigned int nr)
-{
-	int page = gmem_not_source(&t->g, t->tdr, first, nr);
-
-	EXPECT_EQ(NO_PAGE, page)
-	{
-		TH_LOG("that page of %u+%u %s", first, nr,
-		       gmem_not_mapped(&t->g, t->tdr, page, 1) == NO_PAGE ?
-			       "has not the contents of its source" :
-			       "is not mapped");
-	}
-}
-
-static inline void gmem_expect_free(struct __test_metadata *_metadata, const struct gmem_td *t,
-				    unsigned int first, unsigned int nr)
-{
-	EXPECT_EQ(NO_PAGE, gmem_not_free(&t->g, t->tdr, first, nr))
-	{
-		TH_LOG("that page of %u+%u is still there", first, nr);
-	}
-}
-
-static inline void gmem_expect_nr_huge(struct __test_metadata *_metadata, unsigned int before,
-				       unsigned int want)
-{
-	unsigned int now = gmem_nr_huge();
-
-	EXPECT_EQ(before + want, now)
-	{
-		TH_LOG("folios of 2 MiB: want %u, got %d", want, (int)(now - before));
-	}
-}
-
-/* One TD with a file of two folios in one slot, as most tests of huge folios need it. */
-static inline void gmem_folios_create(struct __test_metadata *_metadata, struct gmem_td *t,
-				      unsigned int *nr_huge)
-{
-	*nr_huge = gmem_nr_huge();
-	gmem_td_create(t, 2 * FOLIO_PAGES, true, GMEM_GPA);
-	t->g.sparse = true;
-	ASSERT_EQ(0, gmem_bind(&t->g, GMEM_SLOT, 0, 2 * FOLIO_PAGES));
-}
-
-static inline void gmem_folios_destroy(struct __test_metadata *_metadata, struct gmem_td *t,
-				       unsigned int nr_huge)
-{
-	gmem_td_destroy(t);
-	gmem_expect_nr_huge(_metadata, nr_huge, 0);
-	td_audit(_metadata);
-}
-
-/* An ordinary VM whose memory user space has mapped as well. */
-struct gmem_user {
-	struct kvm_vm *vm;
-	struct kvm_vcpu *vcpu;
-	struct gmem g;
-};
-
-/* Why there is no such VM, or NULL. */
-static inline const char *gmem_user_lacks(bool huge)
-{
-	struct kvm_vm *vm;
-	int fd;
-
-	if (gmem_lacks(huge))
-		return gmem_lacks(huge);
-	if (!kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY))
-		return "KVM lacks KVM_PRE_FAULT_MEMORY";
-
-	vm = vm_create_barebones();
-	fd = __vm_create_guest_memfd(vm, PAGE_SIZE,
-				     GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
-	kvm_vm_free(vm);
-	if (fd < 0)
-		return "guest_memfd cannot be mapped in this kernel";
-	close(fd);
-	return NULL;
-}
-
-static inline void gmem_map(struct gmem *g)
-{
-	void *at = gmem_reserve(gmem_size(g), 0);
-
-	g->mem = mmap(at, gmem_size(g), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, g->fd, 0);
-	TEST_ASSERT(g->mem == at, "mmap of a guest_memfd: errno %d", errno);
-}
-
-static inline void gmem_user_create(struct gmem_user *u, unsigned int nr_pages, bool huge, u64 gpa)
-{
-	u->vm = vm_create_barebones();
-	u->vcpu = __vm_vcpu_add(u->vm, 0);
-	gmem_create(&u->g, u->vm, nr_pages, huge,
-		    GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED, gpa);
-	gmem_map(&u->g);
-}
-
-static inline void gmem_user_destroy(struct gmem_user *u)
-{
-	kvm_vm_free(u->vm);
-	gmem_free(&u->g);
-}
-
-static inline u64 *gmem_user_page(const struct gmem *g, unsigned int page)
-{
-	return g->mem + page * (u64)PAGE_SIZE;
-}
-
-/* User space writes the source into its mapping. */
-static inline void gmem_user_write(const struct gmem *g, unsigned int first, unsigned int nr)
-{
-	memcpy(gmem_user_page(g, first), gmem_source(g, first), nr * (size_t)PAGE_SIZE);
-}
-
-static inline int gmem_user_not_source(const struct gmem *g, unsigned int first, unsigned int nr)
-{
-	unsigned int page;
-
-	for (page = first; page < first + nr; page++) {
-		if (!gmem_is(gmem_user_page(g, page), *(u64 *)gmem_source(g, page), PAGE_SIZE))
-			return page;
-	}
-
-	return NO_PAGE;
-}
-
-static inline int gmem_user_not_zero(const struct gmem *g, unsigned int first, unsigned int nr)
-{
-	unsigned int page;
-
-	for (page = first; page < first + nr; page++) {
-		if (!gmem_is(gmem_user_page(g, page), 0, PAGE_SIZE))
-			return page;
-	}
-
-	return NO_PAGE;
-}
-
-static inline void gmem_user_expect_source(struct __test_metadata *_metadata, const struct gmem *g,
-					   unsigned int first, unsigned int nr)
-{
-	int page = gmem_user_not_source(g, first, nr);
-
-	EXPECT_EQ(NO_PAGE, page)
-	{
-		TH_LOG("that page of %u+%u lost what was written: it has 0x%lx", first, nr,
-		       page < 0 ? 0 : *gmem_user_page(g, page));
-	}
-}
-
-static inline void gmem_user_expect_zero(struct __test_metadata *_metadata, const struct gmem *g,
-					 unsigned int first, unsigned int nr)
-{
-	int page = gmem_user_not_zero(g, first, nr);
-
-	EXPECT_EQ(NO_PAGE, page)
-	{
-		TH_LOG("that page of %u+%u is not zero: it has 0x%lx", first, nr,
-		       page < 0 ? 0 : *gmem_user_page(g, page));
-	}
-}
-
-#define PAGEMAP_PRESENT BIT_ULL(63)
-#define PAGEMAP_PFN GENMASK_ULL(54, 0)
-
-/* Where a page is that user space has mapped, 0 for one that it has not. */
-static inline u64 gmem_user_hpa(const struct gmem *g, unsigned int page)
-{
-	u64 address = (uintptr_t)gmem_user_page(g, page), entry = 0;
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-
-	TEST_ASSERT(fd >= 0 && pread(fd, &entry, sizeof(entry),
-				     address / PAGE_SIZE * sizeof(entry)) == sizeof(entry),
-		    "/proc/self/pagemap: errno %d", errno);
-	close(fd);
-	return entry & PAGEMAP_PRESENT ? (entry & PAGEMAP_PFN) * PAGE_SIZE : 0;
-}
-
-/*
- * The first of @nr pages from @hpa on that is not zero, counted from there;
- * whoever has the memory, mapped or not.
- */
-static inline int gmem_host_not_zero(u64 hpa, unsigned int nr)
-{
-	u64 words[TDX_EMUL_READ_SIZE / sizeof(u64)];
-	unsigned int page;
-
-	for (page = 0; page < nr; page++) {
-		u64 at = hpa + page * (u64)PAGE_SIZE + gmem_sample(page);
-
-		if (tdx_emul_read_host(at, words) || !gmem_is(words, 0, sizeof(words)))
-			return page;
-	}
-
-	return NO_PAGE;
-}
-
-/*
- * Leaves written memory to the next one who allocates: pages of pipes, which
- * are as immovable as those of a guest_memfd, and a guest_memfd if user space
- * can write to one.
- */
-#define DIRTY_PIPES 4
-#define DIRTY_PIPE_SIZE 0x100000
-
-static inline void gmem_dirty_by_pipes(void)
-{
-	void *dirt = td_mmap(DIRTY_PIPE_SIZE);
-	int pipes[DIRTY_PIPES][2];
-	unsigned int i;
-	size_t j;
-
-	for (j = 0; j < DIRTY_PIPE_SIZE / sizeof(u64); j++)
-		((u64 *)dirt)[j] = GMEM_DIRT;
-
-	for (i = 0; i < DIRTY_PIPES; i++) {
-		TEST_ASSERT(!pipe2(pipes[i], O_NONBLOCK | O_CLOEXEC), "pipe: errno %d", errno);
-		TEST_ASSERT(fcntl(pipes[i][1], F_SETPIPE_SZ, DIRTY_PIPE_SIZE) == DIRTY_PIPE_SIZE,
-			    "F_SETPIPE_SZ: errno %d", errno);
-		TEST_ASSERT(write(pipes[i][1], dirt, DIRTY_PIPE_SIZE) == DIRTY_PIPE_SIZE,
-			    "write to a pipe: errno %d", errno);
-	}
-	for (i = 0; i < DIRTY_PIPES; i++) {
-		close(pipes[i][0]);
-		close(pipes[i][1]);
-	}
-	munmap(dirt, DIRTY_PIPE_SIZE);
-}
-
-static inline void gmem_dirty(unsigned int nr_pages, bool huge)
-{
-	struct gmem_user u;
-	size_t i;
-
-	gmem_dirty_by_pipes();
-	if (gmem_user_lacks(huge))
-		return;
-
-	gmem_user_create(&u, nr_pages, huge, GMEM_GPA);
-	for (i = 0; i < gmem_size(&u.g) / sizeof(u64); i++)
-		((u64 *)u.g.mem)[i] = GMEM_DIRT;
-	gmem_user_destroy(&u);
 }
 
 #endif /* TDX_INIT_MEM_GMEM_H */

@@ -3,7 +3,7 @@
  * A guest_memfd with folios of 2 MiB under KVM_TDX_INIT_MEM_REGION: a folio is one
  * where file, bindings and memory allow it, whoever is the first to want it.
  */
-#include "tdx_init_mem_gmem.h"
+#include "tdx_init_mem_gmem_td.h"
 
 #define NR_PAGES (2 * FOLIO_PAGES)
 

@@ -3,7 +3,7 @@
  * Holes in folios of 2 MiB that KVM_TDX_INIT_MEM_REGION has filled, or is filling:
  * every page of a folio lives a life of its own, and the last one frees it.
  */
-#include "tdx_init_mem_gmem.h"
+#include "tdx_init_mem_gmem_td.h"
 
 #define NR_PAGES (2 * FOLIO_PAGES)
 

@@ -6,7 +6,7 @@
 #include <setjmp.h>
 #include <signal.h>
 
-#include "tdx_init_mem_gmem.h"
+#include "tdx_init_mem_gmem_user.h"
 
 #define NR_PAGES (2 * FOLIO_PAGES)
 

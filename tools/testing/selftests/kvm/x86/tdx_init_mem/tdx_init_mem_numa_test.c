@@ -7,7 +7,8 @@
 #include <linux/mempolicy.h>
 #include <sys/syscall.h>
 
-#include "tdx_init_mem_gmem.h"
+#include "tdx_init_mem_gmem_td.h"
+#include "tdx_init_mem_gmem_user.h"
 
 #define NR_PAGES (2 * FOLIO_PAGES)
 #define NR_NODES 2

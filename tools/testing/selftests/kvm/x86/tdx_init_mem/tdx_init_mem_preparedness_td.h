@@ -7,7 +7,8 @@
 
 #include <signal.h>
 
-#include "tdx_init_mem_gmem.h"
+#include "tdx_init_mem_gmem_dirt.h"
+#include "tdx_init_mem_gmem_td.h"
 
 #define NR_PAGES (2 * FOLIO_PAGES)
 

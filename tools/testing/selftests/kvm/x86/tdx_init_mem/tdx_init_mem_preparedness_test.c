@@ -5,7 +5,9 @@
  * once it was punched.  Memory is dirty before each case, so that a page which
  * was not cleared shows.
  */
-#include "tdx_init_mem_gmem.h"
+#include "tdx_init_mem_gmem_dirt.h"
+#include "tdx_init_mem_gmem_td.h"
+#include "tdx_init_mem_gmem_user.h"
 #include "tdx_init_mem_preparedness_td.h"
 
 /* Of an ordinary VM, memory is bound low: its vCPU knows of 36 bits of address. */
