@@ -18,7 +18,6 @@ class Reason:
 
 # What KVM asserts about itself.
 _BUG = "only a bug of KVM leads here"
-_KILLED = "for a task that is killed while it waits for the mutex of a vCPU: no case does that yet"
 _UNFAILING = "preparing a page fails on SNP only (kvm_arch_gmem_prepare())"
 
 REASONS = (
@@ -27,10 +26,6 @@ REASONS = (
     Reason("tdx_mem_page_aug", "kvm)) return -EIO;",
            "after KVM_TDX_FINALIZE_VM, where the module refuses a page by a bug of KVM only"),
     Reason("tdx_spte_to_sept_pt", "KVM_BUG_ON(sp->gfn != gfn, kvm)) return NULL;", _BUG),
-    Reason("tdx_acquire_vm_state_locks", "if (r) goto out_err;", _KILLED),
-    Reason("tdx_acquire_vm_state_locks", "mutex_unlock(&kvm->lock);", _KILLED),
-    Reason("tdx_acquire_vm_state_locks", "return ERR_PTR(r);", _KILLED),
-    Reason("tdx_init_mem_batch", "return PTR_ERR(guard);", _KILLED),
     Reason("kvm_gmem_get_chunk", "kfree(chunk);",
            "two tasks that fault in two pages of 2 MiB that nobody had a page of: no moment to hold"),
     Reason("kvm_gmem_prepare", "if (r) return r;", _UNFAILING),

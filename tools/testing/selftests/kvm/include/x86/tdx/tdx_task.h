@@ -21,11 +21,22 @@ struct tdx_task {
 	int result;
 
 	pthread_t thread;
+	void *stack; /* of one that is apart */
 	pid_t tid;
 	bool started;
 	bool done;
 	bool joined;
 };
+
+/*
+ * The same as a process that shares memory and files with this one, whose VMs are hence
+ * its own, but no signal.  It shares errno as well: @fn makes one system call, and no more
+ * than that.  Ends by tdx_task_kill().
+ */
+void tdx_task_start_apart(struct tdx_task *task, const char *name, int (*fn)(void *arg), void *arg);
+
+/* SIGKILL for one that is apart, be it done or not; false if it does not die of that. */
+bool tdx_task_kill(struct tdx_task *task);
 
 enum tdx_task_state {
 	TDX_TASK_DONE,

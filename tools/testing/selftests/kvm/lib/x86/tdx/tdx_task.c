@@ -5,8 +5,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +22,8 @@
 
 /* Asleep without a context switch for so long counts as blocked. */
 #define TDX_BLOCKED_MS 50
+
+#define TDX_STACK_SIZE 0x10000
 
 u64 tdx_now_ms(void)
 {
@@ -70,7 +75,48 @@ void tdx_task_start(struct tdx_task *task, const char *name, int (*fn)(void *arg
 		sched_yield();
 }
 
-/* Reads a small file of /proc/self/task/TID; the result is always a string. */
+static int tdx_task_apart_main(void *arg)
+{
+	tdx_task_main(arg);
+	return pause();
+}
+
+void tdx_task_start_apart(struct tdx_task *task, const char *name, int (*fn)(void *arg), void *arg)
+{
+	*task = (struct tdx_task) { .name = name, .fn = fn, .arg = arg };
+
+	task->stack = mmap(NULL, TDX_STACK_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(task->stack != MAP_FAILED, "stack of %s: errno %d", name, errno);
+	task->tid = clone(tdx_task_apart_main, task->stack + TDX_STACK_SIZE,
+			  CLONE_VM | CLONE_FILES | SIGCHLD, task);
+	TEST_ASSERT(task->tid > 0, "clone(%s): errno %d", name, errno);
+
+	while (!__atomic_load_n(&task->started, __ATOMIC_ACQUIRE))
+		sched_yield();
+}
+
+bool tdx_task_kill(struct tdx_task *task)
+{
+	u64 deadline = tdx_now_ms() + tdx_host_deadline_ms();
+	int status = 0;
+
+	if (!task->started || task->joined)
+		return true;
+
+	kill(task->tid, SIGKILL);
+	while (waitpid(task->tid, &status, WNOHANG) != task->tid) {
+		if (tdx_now_ms() >= deadline)
+			return false;
+		usleep(TDX_POLL_US);
+	}
+
+	task->joined = true;
+	munmap(task->stack, TDX_STACK_SIZE);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+/* Reads a small file of /proc/TID; the result is always a string. */
 static void tdx_task_read(pid_t tid, const char *file, char *buf, size_t size)
 {
 	char path[64];
@@ -78,7 +124,7 @@ static void tdx_task_read(pid_t tid, const char *file, char *buf, size_t size)
 	int fd;
 
 	buf[0] = '\0';
-	snprintf(path, sizeof(path), "/proc/self/task/%d/%s", tid, file);
+	snprintf(path, sizeof(path), "/proc/%d/%s", tid, file);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
