@@ -267,6 +267,18 @@ static inline int td_slot_punch(const struct td_slot *slot, unsigned int page,
 			 page * (u64)PAGE_SIZE, nr_pages * (u64)PAGE_SIZE);
 }
 
+/* Adds a page without measuring it; 0 or a negative errno. */
+static inline int td_slot_add(const struct td *td, const struct td_slot *slot, unsigned int page)
+{
+	struct kvm_tdx_init_mem_region region = {
+		.source_addr = (uintptr_t)td->source,
+		.gpa = slot->gpa + page * (u64)PAGE_SIZE,
+		.nr_pages = 1,
+	};
+
+	return __vm_tdx_init_mem_region(td->vcpu, &region, 0) ? -errno : 0;
+}
+
 static inline void td_slot_free(struct td_slot *slot)
 {
 	close(slot->gmem);

@@ -286,6 +286,19 @@ TD_TEST_F(order, progress_unwritable_fails)
 	munmap(region, PAGE_SIZE);
 }
 
+/* Likewise: what was asked for is done, and the caller is told that he was not told. */
+TD_TEST_F(order, finalize_unwritable_fails)
+{
+	struct kvm_tdx_cmd *cmd = td_mmap(PAGE_SIZE);
+
+	cmd->id = KVM_TDX_FINALIZE_VM;
+	mprotect(cmd, PAGE_SIZE, PROT_READ);
+	EXPECT_ERRNO(EFAULT, ioctl(self->td.vm->fd, KVM_MEMORY_ENCRYPT_OP, cmd));
+	EXPECT_RESULT(-EINVAL, td_add(&self->td, 0, 1));
+	EXPECT_FALSE(vm_tdx_is_dead(self->td.vm));
+	munmap(cmd, PAGE_SIZE);
+}
+
 /* Pages, slots and attributes: what a range may be made of. */
 static const struct tdx_errno twice_errno[TDX_ERRNO_MAX] = {
 	ALWAYS(EEXIST),

@@ -129,6 +129,56 @@ TD_TEST_F(conversion, over_two_slots_unmaps_both)
 	expect_and_complete(_metadata, c);
 }
 
+/* KVM keeps books of each 2 MiB of a slot: on those of both ends, and of none between. */
+#define WIDE_GPA (2 * TD_GPA)
+#define WIDE_PAGES (4 * 512u)
+#define WIDE_FIRST 300u
+#define WIDE_NR (2 * 512u)
+
+TD_TEST_F(conversion, across_2m_unmaps_its_pages_only)
+{
+	static const unsigned int pages[] = {
+		0,
+		WIDE_FIRST - 1,
+		WIDE_FIRST,
+		511,
+		512,
+		WIDE_PAGES / 2,
+		WIDE_FIRST + WIDE_NR - 1,
+		WIDE_FIRST + WIDE_NR,
+		WIDE_PAGES - 1,
+	};
+	struct conversion *c = &self->c;
+	struct td_slot slot;
+	unsigned int i;
+
+	td_slot_create(&slot, &c->td, OTHER_SLOT + 1, WIDE_GPA, WIDE_PAGES);
+	for (i = 0; i < ARRAY_SIZE(pages); i++)
+		ASSERT_EQ(0, td_slot_add(&c->td, &slot, pages[i]));
+
+	vm_mem_set_shared(c->td.vm, WIDE_GPA + WIDE_FIRST * PAGE_SIZE, WIDE_NR * PAGE_SIZE);
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		bool shared = pages[i] >= WIDE_FIRST && pages[i] < WIDE_FIRST + WIDE_NR;
+		int r = td_slot_add(&c->td, &slot, pages[i]);
+
+		EXPECT_TRUE(shared ? tdx_errno_allows(again_shared_errno, -r) :
+				     td_says_mapped(&c->td, r))
+		{
+			TH_LOG("page %u, %u+%u are shared: adding it again says %s", pages[i],
+			       WIDE_FIRST, WIDE_NR, tdx_errno_name(r));
+		}
+	}
+
+	vm_mem_set_private(c->td.vm, slot.gpa, slot.size);
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		if (pages[i] >= WIDE_FIRST && pages[i] < WIDE_FIRST + WIDE_NR)
+			expect_errno(_metadata, again_errno, td_slot_add(&c->td, &slot, pages[i]),
+				     "was added, shared and made private");
+	}
+	td_complete(_metadata, &c->td);
+	td_slot_free(&slot);
+}
+
 /* Attributes are of addresses; a slot comes to have them. */
 TD_TEST_F(conversion, without_slot_is_remembered)
 {

@@ -5,6 +5,8 @@
  * guest_memfd.  Each change completes in bounded time, populate stops at a
  * page it can name, and the TD can be completed afterwards.
  */
+#include <sys/stat.h>
+
 #include "tdx_init_mem.h"
 
 #define OTHER_SLOT (TD_SLOT + 1)
@@ -264,6 +266,30 @@ TD_TEST_F(slot, binding_file_of_another_vm_fails)
 	EXPECT_ERRNO(EINVAL, slot_bind(&self->s.td, gmem, 0));
 	close(gmem);
 	kvm_vm_free(other);
+}
+
+TD_TEST_F(slot, binding_no_guest_memfd_fails)
+{
+	int memfd = memfd_create("ordinary", MFD_CLOEXEC);
+
+	ASSERT_LE(0, memfd);
+	ASSERT_EQ(0, ftruncate(memfd, TD_SIZE));
+	EXPECT_ERRNO(EINVAL, slot_bind(&self->s.td, memfd, 0));
+	EXPECT_ERRNO(EBADF, slot_bind(&self->s.td, -1, 0));
+	close(memfd);
+}
+
+/* A file that could be cut off would take its pages from the TD without a hole. */
+TD_TEST_F(slot, size_and_mode_of_file_stay)
+{
+	struct td *td = &self->s.td;
+
+	ASSERT_EQ(0, td_add(td, 0, TD_NR_PAGES));
+	EXPECT_ERRNO(EINVAL, ftruncate(td->gmem, 0));
+	EXPECT_ERRNO(EINVAL, ftruncate(td->gmem, 2 * TD_SIZE));
+	EXPECT_ERRNO(EINVAL, fchmod(td->gmem, 0600));
+	EXPECT_EQ(TD_PAGE_WAS_MAPPED, td_probe(td, TD_NR_PAGES - 1));
+	td_complete(_metadata, td);
 }
 
 /* Slots of guest_memfd are immutable, even for a change that changes nothing. */

@@ -144,6 +144,51 @@ TD_TEST_F(misuse, finalize_without_vcpu_fails)
 }
 
 /*
+ * What the module would let the host choose, and KVM does not: TSX and UMWAIT have state that
+ * KVM does not switch for a TD.
+ */
+#define CPUID_7_EBX_RTM BIT(11)
+#define CPUID_7_ECX_WAITPKG BIT(5)
+
+static void expect_cpuid_refused(struct __test_metadata *_metadata, u32 ebx, u32 ecx)
+{
+	struct kvm_vm *vm = vm_tdx_create_uninit();
+	struct kvm_tdx_init_vm *init = vm_tdx_init_vm_arg(vm);
+	struct td td = { .vm = vm };
+	bool asked = false;
+	u32 i;
+
+	for (i = 0; i < init->cpuid.nent; i++) {
+		struct kvm_cpuid_entry2 *entry = &init->cpuid.entries[i];
+
+		if (entry->function != 7 || entry->index)
+			continue;
+		entry->ebx |= ebx;
+		entry->ecx |= ecx;
+		asked = true;
+	}
+
+	if (asked)
+		EXPECT_ERRNO(EINVAL, __vm_tdx_vm_ioctl(vm, KVM_TDX_INIT_VM, 0, init));
+	else
+		printf("# the module does not let the host choose any of CPUID 7\n");
+	expect_alive(_metadata, &td);
+	free(init);
+	EXPECT_ERRNO(0, __vm_tdx_init_vm(vm));
+	kvm_vm_free(vm);
+}
+
+TD_TEST_F(misuse, init_vm_with_tsx_fails)
+{
+	expect_cpuid_refused(_metadata, CPUID_7_EBX_RTM, 0);
+}
+
+TD_TEST_F(misuse, init_vm_with_umwait_fails)
+{
+	expect_cpuid_refused(_metadata, 0, CPUID_7_ECX_WAITPKG);
+}
+
+/*
  * The module is the one to refuse a frequency, in its last step of making a TD.  What
  * was made is undone, and the next attempt is as good as the first.
  */

@@ -62,6 +62,17 @@ static void task_policy(int node)
 		    "set_mempolicy: errno %d", errno);
 }
 
+/* The node that the policy of the memory at @addr names, -1 if it is another kind of policy. */
+static int policy_at(const void *addr)
+{
+	unsigned long mask = 0;
+	int mode = 0;
+
+	TEST_ASSERT(!syscall(SYS_get_mempolicy, &mode, &mask, BITS_PER_LONG, addr, MPOL_F_ADDR),
+		    "get_mempolicy: errno %d", errno);
+	return mode == MPOL_BIND && mask ? __builtin_ctzl(mask) : -1;
+}
+
 static void file_policy(const struct gmem *g, unsigned int first, unsigned int nr, int node)
 {
 	unsigned long mask = BIT(node);
@@ -250,6 +261,22 @@ FIXTURE_TEARDOWN(user)
 {
 	gmem_user_destroy(&self->u);
 	td_audit(_metadata);
+}
+
+/* Each mapping says so, not just the one by which it was set. */
+TD_TEST_F(user, policy_is_that_of_the_file)
+{
+	struct gmem *g = &self->u.g;
+	void *mem = mmap(NULL, gmem_size(g), PROT_READ | PROT_WRITE, MAP_SHARED, g->fd, 0);
+
+	ASSERT_NE(MAP_FAILED, mem);
+	EXPECT_EQ(-1, policy_at(mem));
+	file_policy(g, 0, FOLIO_PAGES, 1);
+	EXPECT_EQ(1, policy_at(gmem_user_page(g, 0)));
+	EXPECT_EQ(1, policy_at(mem));
+	EXPECT_EQ(1, policy_at(mem + FOLIO_SIZE - PAGE_SIZE));
+	EXPECT_EQ(-1, policy_at(mem + FOLIO_SIZE));
+	munmap(mem, gmem_size(g));
 }
 
 TD_TEST_F(user, fault_heeds_the_policy_of_the_file)

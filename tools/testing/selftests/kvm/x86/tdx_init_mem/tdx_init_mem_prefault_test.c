@@ -165,6 +165,20 @@ TD_TEST_F(prefault, maps_what_was_not_added)
 	}
 }
 
+/* The guest may be told that its memory is private where the slot has none of that kind. */
+TD_TEST_F(prefault, private_without_gmem_fails)
+{
+	struct prefault *p = &self->p;
+	u64 gpa = td_gpa(TD_NR_PAGES);
+
+	vm_set_user_memory_region2(p->td.vm, TD_SLOT + 1, 0, gpa, TD_SIZE, p->td.shared, 0, 0);
+	vm_mem_set_private(p->td.vm, gpa, TD_SIZE);
+	p->range = (struct kvm_pre_fault_memory) { .gpa = gpa, .size = TD_SIZE };
+	EXPECT_RESULT(-EFAULT, prefault_fn(p));
+	EXPECT_EQ(TD_SIZE, p->range.size);
+	EXPECT_FALSE(vm_tdx_is_dead(p->td.vm));
+}
+
 /* What has been mapped after FINALIZE goes with the slot as well. */
 TD_TEST_F(prefault, then_deletion_ok)
 {

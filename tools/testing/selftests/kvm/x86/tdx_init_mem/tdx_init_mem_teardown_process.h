@@ -75,6 +75,7 @@ TD_TEST_F(process, killed_while_parked_leaves_nothing)
  */
 struct waiting {
 	struct td td;
+	struct kvm_vcpu *second; /* before KVM_TDX_INIT_VCPU */
 	struct tdx_park park;
 	struct tdx_task holder;
 	struct tdx_task waiter;
@@ -93,6 +94,13 @@ static int waiting_finalize(void *arg)
 	struct waiting *w = arg;
 
 	return __vm_tdx_finalize(w->td.vm) ? -errno : 0;
+}
+
+static int waiting_init_vcpu(void *arg)
+{
+	struct waiting *w = arg;
+
+	return __vm_tdx_vcpu_ioctl(w->second, KVM_TDX_INIT_VCPU, 0, NULL) ? -errno : 0;
 }
 
 static int waiting_populate(void *arg)
@@ -116,6 +124,8 @@ FIXTURE_VARIANT(waiting)
 
 FIXTURE_VARIANT_ADD(waiting, finalize) { "FINALIZE_VM", waiting_finalize, TDX_KERNEL(6, 19) };
 
+FIXTURE_VARIANT_ADD(waiting, init_vcpu) { "INIT_VCPU", waiting_init_vcpu, TDX_KERNEL(6, 19) };
+
 FIXTURE_VARIANT_ADD(waiting, populate) { "INIT_MEM_REGION", waiting_populate, 0 };
 
 FIXTURE_SETUP(waiting)
@@ -124,6 +134,8 @@ FIXTURE_SETUP(waiting)
 		SKIP(return, "%s", tdx_park_lacks());
 
 	td_create(&self->w.td);
+	if (variant->fn == waiting_init_vcpu)
+		self->w.second = vm_tdx_vcpu_add_uninit(self->w.td.vm, 1);
 	tdx_park_init(&self->w.park, 1, 0);
 	memset(self->w.park.content, 0, sizeof(struct kvm_mp_state)); /* KVM_MP_STATE_RUNNABLE */
 }
