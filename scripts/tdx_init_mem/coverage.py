@@ -96,7 +96,9 @@ def judge(out: steps.Steps, texts: Texts, lines: gcov.Lines) -> int:
         out.say(f"    {one.reason or 'no reason known'}")
     for reason in stale(functions, texts):
         out.say(f"covered, its reason can go: {reason.function}: {reason.text}")
-    return status
+    unexplained = sum(not one.reason for one in missing)
+    out.say(f"coverage: {len(missing)} lines in all are missing, {unexplained} of them without a reason")
+    return errors.FAILED if unexplained else status
 
 
 def of_file(path: str, text: str, lines: typing.Mapping[int, gcov.Line]) -> typing.List[Function]:
