@@ -264,7 +264,7 @@ FIXTURE_TEARDOWN(user)
 }
 
 /* Each mapping says so, not just the one by which it was set. */
-TD_TEST_F(user, policy_is_that_of_the_file)
+TD_TEST_F(user, each_mapping_says_the_policy_of_the_file)
 {
 	struct gmem *g = &self->u.g;
 	void *mem = mmap(NULL, gmem_size(g), PROT_READ | PROT_WRITE, MAP_SHARED, g->fd, 0);
