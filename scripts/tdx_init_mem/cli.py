@@ -119,6 +119,8 @@ def parser() -> Parser:
                          help="the whole suite for each, and what only one test file finds")
     planted.add_argument("--list", action="store_true", help="list them, plant nothing")
     planted.add_argument("--json", type=pathlib.Path, metavar="FILE")
+    planted.add_argument("--rst", type=pathlib.Path, metavar="FILE",
+                         help="what the failed cases said, one of each family")
     covered = verb("coverage", "run with gcov, print what the tests reach of KVM, and what not",
                    do_coverage)
     add_kernel_options(covered)
@@ -291,7 +293,8 @@ def do_mutants(out: steps.Steps, options: argparse.Namespace) -> int:
     found = mutant.load(options.kernel or list(lines.DEFAULT_LINES), options.only)
     if options.list:
         return mutants.print_list(out, found)
-    return mutants.run(out, mutants.Order(found, options.full, options.qemu, options.json))
+    return mutants.run(out, mutants.Order(found, options.full, options.qemu, options.json,
+                                            options.rst))
 
 
 def do_coverage(out: steps.Steps, options: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ class Killer:
     family: str  # "" for what no test program answers for
     case: str
     finding: str = ""
+    says: typing.Tuple[str, ...] = ()  # the case's diagnostics
 
     def __str__(self) -> str:
         where = f"{self.family}/{self.case}" if self.case else self.family
@@ -60,7 +61,7 @@ def of_program(line: str, variant: str, program: Program) -> typing.List[Killer]
     cell = expectations.compare(line, variant, program)
     if cell.expected:
         return []
-    found = [Killer(program.family, case.name) for case in program.cases
+    found = [Killer(program.family, case.name, says=tuple(case.diagnostics)) for case in program.cases
              if case.status.bad and case.status is not Status.NOT_RUN]
     found += [Killer(program.family, "", splat.name) for splat in program.splats]
     return found or [Killer(program.family, "", ", ".join(cell.detail) or cell.text)]

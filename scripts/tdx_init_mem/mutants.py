@@ -13,7 +13,7 @@ import pathlib
 import time
 import typing
 
-from . import compose, errors, job, judge, kills, matrix, mutant, paths, report, steps
+from . import compose, errors, failures, job, judge, kills, matrix, mutant, paths, report, steps
 from .kills import Outcome, Result
 
 WIDEST = 60
@@ -27,6 +27,7 @@ class Order:
     full: bool = False
     qemu: typing.Optional[str] = None
     json: typing.Optional[pathlib.Path] = None
+    rst: typing.Optional[pathlib.Path] = None
 
 
 def print_list(out: steps.Steps, found: typing.Sequence[mutant.Mutant]) -> int:
@@ -145,6 +146,8 @@ def summarise(out: steps.Steps, order: Order, results: typing.Sequence[Result]) 
                       f"{len(results)} mutants: {totals}; {as_said}"))
     if order.json:
         order.json.write_text(as_json(results), encoding="utf-8")
+    if order.rst:
+        order.rst.write_text(failures.page(results), encoding="utf-8")
     return status
 
 
@@ -163,6 +166,8 @@ def as_json(results: typing.Sequence[Result]) -> str:
         "breaks": result.mutant.breaks, "killed_by": list(result.mutant.killed_by),
         "survives": result.mutant.survives, "outcome": result.outcome.value,
         "status": kills.status(result), "complaint": kills.complaint(result),
-        "killers": [str(killer) for killer in result.killers], "families": result.families,
+        "killers": [str(killer) for killer in result.killers],
+        "says": [[f"{killer.family}/{killer.case}", *failures.speech(killer.says)]
+                 for killer in result.killers if killer.says], "families": result.families,
         "whole_suite": result.whole_suite, "seconds": round(result.seconds, 1),
     } for result in results], indent=1) + "\n"
