@@ -17,7 +17,7 @@ import threading
 import time
 import typing
 
-from . import errors, paths, qemu, srat, steps, watchdog
+from . import errors, qemu, srat, steps, watchdog
 
 GIB = 1 << 30
 # The one record of the machine. No TDX-erratum model; CPUID details come from the plugin. Without

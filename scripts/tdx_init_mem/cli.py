@@ -9,7 +9,8 @@ import sys
 import traceback
 import typing
 
-from . import (compare, compose, configuration, coverage, errors, expectations, job, lines,
+from . import (compare, compose, configuration, coverage, errors, job,
+               known_issues, lines,
                matrix, mutant, mutants, packages, paths, qemu, report, selftests, series,
                series_build, series_check, shell, sources, steps)
 
@@ -331,7 +332,7 @@ def do_list(out: steps.Steps, options: argparse.Namespace) -> int:
 
 
 def list_bugs(out: steps.Steps) -> int:
-    for where, case, fix in expectations.known_issues():
+    for where, case, fix in known_issues.of_releases():
         out.say(f"{where}: {case}")
         out.say(f"    {fix}")
     return errors.PASSED

@@ -4,7 +4,7 @@
 import dataclasses
 import typing
 
-from . import boot, console, errors, expectations, ktap, sanitizer
+from . import boot, console, errors, expectations, known_issues, ktap, sanitizer
 from .results import Program, Splat, Status
 
 LOST = (Status.CRASH, Status.HANG, Status.NOT_RUN)
@@ -129,7 +129,7 @@ def late_findings(programs: typing.Sequence[Program], outcome: boot.Outcome) -> 
 
 
 def is_among(finding: str, traces: typing.Sequence[str]) -> bool:
-    return any(expectations.matches((finding, trace)) for trace in traces)
+    return any(known_issues.matches((finding, trace)) for trace in traces)
 
 
 def judge_known(programs: typing.Sequence[Program], kernel: Kernel) -> typing.List[str]:
@@ -139,11 +139,11 @@ def judge_known(programs: typing.Sequence[Program], kernel: Kernel) -> typing.Li
     """
     traces: typing.List[str] = []
     for program in programs:
-        rows = expectations.known(kernel.line, kernel.variant, program.name)
+        rows = known_issues.known(kernel.line, kernel.variant, program.name)
         shown: typing.List[str] = []
         for row in rows:
             for case in program.cases:
-                if not expectations.matches((case.name, row.case)):
+                if not known_issues.matches((case.name, row.case)):
                     continue
                 if case.status is Status.FAIL:
                     case.status, case.reason = Status.KNOWN, row.fix

@@ -13,7 +13,7 @@ import pathlib
 import time
 import typing
 
-from . import compose, errors, failures, job, judge, kills, matrix, mutant, paths, report, steps
+from . import compose, errors, failures, job, kills, matrix, mutant, report, steps
 from .kills import Outcome, Result
 
 WIDEST = 60

@@ -5,7 +5,7 @@ import typing
 import unittest
 import unittest.mock
 
-from tdx_init_mem import boot, errors, expectations, job, judge, matrix
+from tdx_init_mem import boot, errors, expectations, job, judge, known_issues, matrix
 from tdx_init_mem.results import Case, Program, Splat, Status
 from . import saved
 
@@ -178,7 +178,7 @@ class Known(unittest.TestCase):
 class KnownTraces(unittest.TestCase):
     """A known bug that makes the kernel complain, and leaves something behind."""
 
-    NAME, CASE = expectations.BUSY_FATAL, "fatal.punch_while_adding_elsewhere.both_succeed"
+    NAME, CASE = known_issues.BUSY_FATAL, "fatal.punch_while_adding_elsewhere.both_succeed"
     SPLAT = ("WARNING: CPU: 0 PID: 91 at arch/x86/kvm/vmx/tdx.c:1793 "
              "tdx_sept_remove_private_spte+0x261/0x720 [kvm_intel]\n"
              "[    2.000001] ---[ end trace 0000000000000000 ]---")
@@ -204,9 +204,9 @@ class KnownTraces(unittest.TestCase):
         self.assertIs(verdict.programs[0].cases[0].status, Status.KNOWN)
 
     def test_may_end_the_machine(self) -> None:
-        row = expectations.Known("v6.18", "base", self.NAME, self.CASE, "6.19", ("after the *",))
-        for rows, status in (((row,), errors.PASSED), (expectations.KNOWN, errors.FAILED)):
-            with unittest.mock.patch.object(expectations, "KNOWN", rows):
+        row = known_issues.Known("v6.18", "base", self.NAME, self.CASE, "6.19", ("after the *",))
+        for rows, status in (((row,), errors.PASSED), (known_issues.KNOWN, errors.FAILED)):
+            with unittest.mock.patch.object(known_issues, "KNOWN", rows):
                 verdict = self.judged(left=False, end="panic")
                 self.assertEqual(verdict.status, status)
                 self.assertEqual("after the tests: panic" in verdict.findings,
@@ -214,8 +214,8 @@ class KnownTraces(unittest.TestCase):
 
     def test_of_what_is_undefined(self) -> None:
         for sure, status in ((True, errors.FAILED), (False, errors.PASSED)):
-            row = expectations.Known("v6.18", "base", self.NAME, self.CASE, "6.19", (), sure)
-            with unittest.mock.patch.object(expectations, "KNOWN", (row,)):
+            row = known_issues.Known("v6.18", "base", self.NAME, self.CASE, "6.19", (), sure)
+            with unittest.mock.patch.object(known_issues, "KNOWN", (row,)):
                 self.assertEqual(self.judged(mark="ok", left=False).status, status)
 
     def test_excuse_nothing_else(self) -> None:

@@ -10,7 +10,7 @@ import typing
 import unittest
 import unittest.mock
 
-from tdx_init_mem import (errors, expectations, job, judge, kills, ktap, lines, matrix, mutant,
+from tdx_init_mem import (errors, job, judge, kills, known_issues, ktap, lines, matrix, mutant,
                           mutants, steps)
 from tdx_init_mem.kills import Killer, Outcome, Result
 from tdx_init_mem.results import Case, Program, Splat, Status
@@ -137,7 +137,7 @@ class Kills(unittest.TestCase):
         self.assertEqual(self.of(Program(HOLE, Status.NOT_RUN), cut), ["abi/a.b"])
 
     def test_known_bug_is_no_kill(self) -> None:
-        known = Program(ABI, Status.PASS, "", [Case(expectations.WRAPS, Status.KNOWN)])
+        known = Program(ABI, Status.PASS, "", [Case(known_issues.WRAPS, Status.KNOWN)])
         self.assertEqual(self.of(known, variant="base"), [])
 
     def test_deadlock_that_must_be_is_no_kill(self) -> None:

@@ -9,7 +9,7 @@ import typing
 import unittest
 import unittest.mock
 
-from tdx_init_mem import (apply, errors, expectations, lines, patch_format, series, series_boot,
+from tdx_init_mem import (apply, errors, expectations, patch_format, series, series_boot,
                           series_build, series_check, steps)
 
 PATCH = """\
