@@ -145,6 +145,18 @@ TD_TEST_F(look, newest_td_is_the_last_created)
 	EXPECT_EQ(self->tdr, newest.tdr);
 }
 
+/* What the emulator tells of the S-EPT at a GPA, against what must be there. */
+static void look_expect_sept(struct __test_metadata *_metadata, const struct tdx_emul_sept *sept,
+			     u64 gpa, unsigned int level, unsigned int state)
+{
+	EXPECT_TRUE(sept->level == level && sept->state == state)
+	{
+		TH_LOG("S-EPT at GPA 0x%lx: want an entry of level %u in state %u", gpa, level,
+		       state);
+		TH_LOG("  got level %u, state %u, hpa 0x%lx", sept->level, sept->state, sept->hpa);
+	}
+}
+
 TD_TEST_F(look, added_pages_are_the_source)
 {
 	struct tdx_emul_sept sept;
@@ -155,8 +167,7 @@ TD_TEST_F(look, added_pages_are_the_source)
 	ASSERT_EQ(0, td_add(&self->td, 0, TD_NR_PAGES));
 	for (page = 0; page < TD_NR_PAGES; page++) {
 		ASSERT_EQ(0, tdx_emul_sept(self->tdr, td_gpa(page), 0, &sept));
-		EXPECT_EQ(0, sept.level);
-		EXPECT_EQ(TDX_SEPT_MAPPED, sept.state);
+		look_expect_sept(_metadata, &sept, td_gpa(page), 0, TDX_SEPT_MAPPED);
 		EXPECT_NE(0, sept.hpa);
 
 		ASSERT_EQ(0, tdx_emul_page(sept.hpa, &owner));
@@ -182,14 +193,13 @@ TD_TEST_F(look, page_tables_are_there)
 
 	/* Nothing was added: the walk ends where the first table is missing. */
 	ASSERT_EQ(0, tdx_emul_sept(self->tdr, TD_GPA, 0, &sept));
-	EXPECT_EQ(TDX_SEPT_FREE, sept.state);
-	EXPECT_EQ(SEPT_PAGES, sept.level);
+	look_expect_sept(_metadata, &sept, TD_GPA, SEPT_PAGES, TDX_SEPT_FREE);
 
 	ASSERT_EQ(0, td_add(&self->td, 0, 1));
 	for (level = 1; level <= SEPT_PAGES; level++) {
 		ASSERT_EQ(0, tdx_emul_sept(self->tdr, level < 3 ? TD_GPA : 0, level, &sept));
-		EXPECT_EQ(level, sept.level);
-		EXPECT_EQ(TDX_SEPT_NL_MAPPED, sept.state);
+		look_expect_sept(_metadata, &sept, level < 3 ? TD_GPA : 0, level,
+				 TDX_SEPT_NL_MAPPED);
 		ASSERT_EQ(0, tdx_emul_page(sept.hpa, &owner));
 		EXPECT_EQ(TDX_PAGE_EPT, owner.type);
 		EXPECT_EQ(self->tdr, owner.tdr);
