@@ -169,7 +169,7 @@ TD_TEST_F(conversion, across_2m_unmaps_its_pages_only)
 		}
 	}
 
-	vm_mem_set_private(c->td.vm, slot.gpa, slot.size);
+	vm_mem_set_private(c->td.vm, WIDE_GPA + WIDE_FIRST * PAGE_SIZE, WIDE_NR * PAGE_SIZE);
 	for (i = 0; i < ARRAY_SIZE(pages); i++) {
 		if (pages[i] >= WIDE_FIRST && pages[i] < WIDE_FIRST + WIDE_NR)
 			expect_errno(_metadata, again_errno, td_slot_add(&c->td, &slot, pages[i]),

@@ -135,8 +135,9 @@ static void expect_node(struct __test_metadata *_metadata, const struct gmem_td 
 		{
 			TH_LOG("page %u of %u+%u, at 0x%lx, is on node %d, its policy wants %d",
 			       page, first, nr, gmem_hpa(&t->g, t->tdr, page), node, want);
-			return;
 		}
+		if (node != want)
+			return;
 	}
 }
 
