@@ -25,7 +25,7 @@ _UNMODELLED = "the modelled host has not what this is about"
 _SHADOW = "shadow paging, which no VM of the suite has"
 _ORDINARY = "for the guest of an ordinary VM, and none runs here"
 _SPLIT = "a mapping of 2 MiB, which the S-EPT of these kernels has not"
-_LOST_RACE = "another one changed the same entry a moment before: no moment to hold"
+_LOST_RACE = "another one did the same a moment before: by chance, there is no moment to hold"
 _START = "the kernel has no memory when kvm.ko is loaded"
 
 _PATH = (
@@ -35,7 +35,7 @@ _PATH = (
            "after KVM_TDX_FINALIZE_VM, where the module refuses a page by a bug of KVM only"),
     Reason("tdx_spte_to_sept_pt", "KVM_BUG_ON(sp->gfn != gfn, kvm)) return NULL;", _BUG),
     Reason("kvm_gmem_get_chunk", "kfree(chunk);",
-           "two tasks that fault in two pages of 2 MiB that nobody had a page of: no moment to hold"),
+           "two tasks that fault in two pages of 2 MiB that nobody had a page of: by chance"),
     Reason("kvm_gmem_prepare", "if (r) return r;", _UNFAILING),
     Reason("kvm_gmem_get_pfn", "order = 0;", _UNFAILING),
     Reason("kvm_gmem_get_pfn", "order = 0; r = kvm_gmem_prepare(", _UNFAILING),
@@ -104,6 +104,8 @@ _MMU = (
 )
 
 _TDP_MMU = (
+    Reason("kvm_tdp_mmu_alloc_root", "!WARN_ON_ONCE(!kvm_tdp_mmu_get_root(root)))", _LOST_RACE),
+    Reason("kvm_tdp_mmu_alloc_root", "goto out_spin_unlock;", _LOST_RACE),
     Reason("tdp_mmu_unlink_sp", "nx_huge_page", _ORDINARY),
     Reason("__handle_changed_spte", "pr_err(", _BUG),
     Reason("__handle_changed_spte", "BUG();", _BUG),

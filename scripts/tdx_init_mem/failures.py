@@ -5,9 +5,9 @@ import re
 import typing
 
 from . import compose, mutant, rst
-from .kills import Killer, Result
 
 LONGEST = 6
+MOST_FINDINGS = 2
 # What the harness, the program's header and the library add to what the test says itself.
 _LOCATION = re.compile(r"^\S+\.[ch]:\d+:\w+:")
 _NOISE = re.compile(r"^(Random seed: |tdx_init_mem: host=|metric: |\w+: Test (failed|terminated)|"
@@ -23,31 +23,37 @@ def speech(diagnostics: typing.Iterable[str]) -> typing.Tuple[str, ...]:
     return tuple(said[:LONGEST]) or tuple(line for line in lines if line.startswith("Expected "))[:1]
 
 
-def page(results: typing.Sequence[Result]) -> str:
-    """For each family the message of one mutant, in reStructuredText."""
-    lines = [".. SPDX-License-Identifier: GPL-2.0-only", "",
-             *rst.heading("What a failed test says", "=")[:1], "=" * 23, "",
+def page(results: typing.Sequence[typing.Mapping[str, typing.Any]]) -> str:
+    """For each family the message of one mutant, in reStructuredText. Of what --json has."""
+    title = "What a failed test says"
+    lines = [".. SPDX-License-Identifier: GPL-2.0-only", "", "=" * len(title), title,
+             "=" * len(title), "",
              *rst.paragraph("One message of each family, of a kernel with a planted bug, without "
-                            "file and line. Written by ``scripts/tdx-init-mem mutants --rst``.")]
+                            "file and line, and with what the kernel and the emulated host said of "
+                            "it. Written by ``scripts/tdx-init-mem mutants --rst``.")]
     for program in compose.programs():
         name = mutant.family(program)
         lines += rst.heading(name, "-")
         found = example(results, name)
         if not found:
-            lines += rst.paragraph("No mutant of these is found by this one.")
+            lines += rst.paragraph("None of these bugs is found by this one.")
             continue
         result, killer = found
-        lines += rst.paragraph(f"{result.mutant.id} ({result.mutant.line}, "
-                               f"{result.mutant.variant}): {result.mutant.breaks}")
-        lines += ["::", "", *(f"    {line}" for line in speech(killer.says)),
-                  f"    not ok {killer.case}", ""]
+        lines += rst.paragraph(f"{result['id']} ({result['line']}, {result['variant']}): "
+                               f"{result['breaks']}")
+        lines += ["::", "", *(f"    {line}" for line in killer["says"])]
+        lines += [f"    {other['finding']}" for other in result["found_by"]
+                  if other["finding"] and other["family"] == name][:MOST_FINDINGS]
+        lines += [f"    not ok {killer['case']}", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def example(results: typing.Sequence[Result], family: str
-            ) -> typing.Optional[typing.Tuple[Result, Killer]]:
+def example(results: typing.Sequence[typing.Mapping[str, typing.Any]], family: str
+            ) -> typing.Optional[typing.Tuple[typing.Mapping[str, typing.Any],
+                                              typing.Mapping[str, typing.Any]]]:
     """Of the cases that said something themselves the first; else the first of all."""
-    found = [(result, killer) for result in results for killer in result.killers
-             if killer.family == family and killer.case and speech(killer.says)]
-    spoken = [pair for pair in found if not speech(pair[1].says)[0].startswith("Expected ")]
+    found = [(result, killer) for result in results for killer in result["found_by"]
+             if killer["family"] == family and killer["case"]]
+    spoken = [pair for pair in found
+              if pair[1]["says"] and not pair[1]["says"][0].startswith("Expected ")]
     return next(iter(spoken or found), None)

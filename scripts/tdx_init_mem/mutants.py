@@ -145,9 +145,9 @@ def summarise(out: steps.Steps, order: Order, results: typing.Sequence[Result]) 
     out.say(out.paint("green" if status == errors.PASSED else "red",
                       f"{len(results)} mutants: {totals}; {as_said}"))
     if order.json:
-        order.json.write_text(as_json(results), encoding="utf-8")
+        order.json.write_text(json.dumps(as_data(results), indent=1) + "\n", encoding="utf-8")
     if order.rst:
-        order.rst.write_text(failures.page(results), encoding="utf-8")
+        order.rst.write_text(failures.page(as_data(results)), encoding="utf-8")
     return status
 
 
@@ -160,14 +160,16 @@ def print_only_by(out: steps.Steps, results: typing.Sequence[Result]) -> None:
         out.say(f"  {name}: {', '.join(only.get(name, ['none']))}")
 
 
-def as_json(results: typing.Sequence[Result]) -> str:
-    return json.dumps([{
+def as_data(results: typing.Sequence[Result]) -> typing.List[typing.Dict[str, typing.Any]]:
+    """What --json writes."""
+    return [{
         "line": result.mutant.line, "variant": result.mutant.variant, "id": result.mutant.id,
         "breaks": result.mutant.breaks, "killed_by": list(result.mutant.killed_by),
         "survives": result.mutant.survives, "outcome": result.outcome.value,
         "status": kills.status(result), "complaint": kills.complaint(result),
         "killers": [str(killer) for killer in result.killers],
-        "says": [[f"{killer.family}/{killer.case}", *failures.speech(killer.says)]
-                 for killer in result.killers if killer.says], "families": result.families,
+        "found_by": [{"family": killer.family, "case": killer.case, "finding": killer.finding,
+                      "says": list(failures.speech(killer.says))} for killer in result.killers],
+        "families": result.families,
         "whole_suite": result.whole_suite, "seconds": round(result.seconds, 1),
-    } for result in results], indent=1) + "\n"
+    } for result in results]
