@@ -77,7 +77,7 @@ def read_boots(out: steps.Steps, wanted: job.Job, directory: pathlib.Path) -> gc
 
 
 def judge(out: steps.Steps, texts: Texts, lines: gcov.Lines) -> int:
-    """Prints everything; fails for what is missing on the path of init-mem, and not excused."""
+    """Prints everything; fails for too little of the path of init-mem, and for a line without a reason."""
     functions = [function for path, text in sorted(texts.items())
                  for function in of_file(path, text, lines[path])]
     missing: typing.List[Missing] = []

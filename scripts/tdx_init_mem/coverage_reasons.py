@@ -18,13 +18,14 @@ class Reason:
 
 # What KVM asserts about itself.
 _BUG = "only a bug of KVM leads here"
-_UNFAILING = "preparing a page fails on SNP only (kvm_arch_gmem_prepare())"
+_PREPARING = ("no case yet takes the memory away at the moment when the first page of 2 MiB is prepared; "
+              "on SNP more may fail")
 _MERGED = "gcc jumps here from the line before, which did run"
 _TEARDOWN = "the module refuses a step of the end of a TD: KVM has no answer but a warning and the loss"
 _UNMODELLED = "the modelled host has not what this is about"
 _SHADOW = "shadow paging, which no VM of the suite has"
-_ORDINARY = "for the guest of an ordinary VM, and none runs here"
-_SPLIT = "a mapping of 2 MiB, which the S-EPT of these kernels has not"
+_ORDINARY = "for the guest of an ordinary VM, and none runs here (or KVM has warned of itself)"
+_SPLIT = "no case yet has a mapping of 2 MiB take the place of a page table, in an ordinary VM"
 _LOST_RACE = "another one did the same a moment before: by chance, there is no moment to hold"
 _START = "the kernel has no memory when kvm.ko is loaded"
 
@@ -36,9 +37,9 @@ _PATH = (
     Reason("tdx_spte_to_sept_pt", "KVM_BUG_ON(sp->gfn != gfn, kvm)) return NULL;", _BUG),
     Reason("kvm_gmem_get_chunk", "kfree(chunk);",
            "two tasks that fault in two pages of 2 MiB that nobody had a page of: by chance"),
-    Reason("kvm_gmem_prepare", "if (r) return r;", _UNFAILING),
-    Reason("kvm_gmem_get_pfn", "order = 0;", _UNFAILING),
-    Reason("kvm_gmem_get_pfn", "order = 0; r = kvm_gmem_prepare(", _UNFAILING),
+    Reason("kvm_gmem_prepare", "if (r) return r;", _PREPARING),
+    Reason("kvm_gmem_get_pfn", "order = 0;", _PREPARING),
+    Reason("kvm_gmem_get_pfn", "order = 0; r = kvm_gmem_prepare(", _PREPARING),
     Reason("kvm_gmem_add_huge_folio", "PageHWPoison(folio_page(folio, i))) goto err;",
            "the allocator would have to hand out the huge page with the broken page next"),
     Reason("__kvm_gmem_get_pfn", "WARN_ON_ONCE(slot_file);", _BUG),
@@ -59,8 +60,9 @@ _TDX = (
     Reason("setup_tdparams_eptp_controls", "TDX_CONFIG_FLAGS_MAX_GPAW", _UNMODELLED),
     Reason("tdx_td_init", "TDX_SHARED_BIT_PWL_5", _UNMODELLED),
     Reason("__tdx_td_init", "MSG_ALLPKG", _UNMODELLED),
-    Reason("__tdx_td_init", "goto free_packages;", _UNMODELLED),
-    Reason("tdx_td_init", "goto out;", _MERGED),
+    Reason("__tdx_td_init", "pr_warn_ratelimited(MSG_ALLPKG); goto free_packages;", _UNMODELLED),
+    Reason("tdx_td_init", "ret = -EINVAL; goto out;", _MERGED),
+    Reason("tdx_td_init", "if (ret) goto out;", _MERGED),
     Reason("tdx_vcpu_init", "NOTIFY_WINDOW", _UNMODELLED),
     Reason("tdx_vcpu_init", "notify_window);", _UNMODELLED),
 )
@@ -72,8 +74,8 @@ _GMEM = (
            "without memory the kernel tries again until it has some, or kills"),
     Reason("kvm_gmem_fault_user_mapping", "goto out_unlock;",
            "without memory the kernel tries again until it has some, or kills"),
-    Reason("kvm_gmem_fault_user_mapping", "goto out_folio;", _UNFAILING),
-    Reason("kvm_gmem_fault_user_mapping", "folio_unlock(folio);", _UNFAILING),
+    Reason("kvm_gmem_fault_user_mapping", "goto out_folio;", _PREPARING),
+    Reason("kvm_gmem_fault_user_mapping", "folio_unlock(folio);", _PREPARING),
     Reason("kvm_gmem_migrate_folio", "", "no folio of a guest_memfd is movable; only a bug asks"),
     Reason("kvm_arch_supports_gmem_init_shared", "", "x86 has a function of its own for that"),
     Reason("__kvm_gmem_create", "goto err_gmem;", "kvm.ko would have to be on its way out"),
@@ -100,7 +102,7 @@ _MMU = (
     Reason("kvm_mmu_faultin_pfn", "return kvm_handle_noslot_fault(", _ORDINARY),
     Reason("kvm_mmu_faultin_pfn", "!kvm_apicv_activated(vcpu->kvm)", _ORDINARY),
     Reason("kvm_mmu_faultin_pfn", "return RET_PF_RETRY;",
-           "an invalidation between two looks at its count: no moment to hold"),
+           "no case yet holds a hole while its pages are pre-faulted"),
 )
 
 _TDP_MMU = (
@@ -115,10 +117,10 @@ _TDP_MMU = (
     Reason("kvm_tdp_mmu_zap_leafs", "tdp_mmu_zap_leafs(kvm, root, start, end, true, flush);",
            "by the change of MTRRs or the APIC page of an ordinary guest"),
     Reason("kvm_tdp_mmu_zap_invalidated_roots", "continue;",
-           "two roots of a VM that is not going away: a guest that leaves its mode of SMM"),
+           "no case yet deletes two slots of an ordinary VM while a vCPU has its roots"),
     Reason("kvm_tdp_mmu_invalidate_roots", "root_types &= ~KVM_INVALID_ROOTS;", _BUG),
     Reason("kvm_tdp_mmu_invalidate_roots", "root_types)) continue;",
-           "to invalidate roots of one kind only, by a change of slots of an ordinary guest"),
+           "no case yet deletes two slots of an ordinary VM while a vCPU has its roots"),
     Reason("tdp_mmu_map_handle_target_level", "make_mmio_spte(", _ORDINARY),
     Reason("tdp_mmu_map_handle_target_level", "is_last_spte(iter->old_spte, iter->level) ||", _SPLIT),
     Reason("tdp_mmu_map_handle_target_level", "leaf_spte_change_needs_tlb_flush(", _SPLIT),
@@ -128,7 +130,8 @@ _TDP_MMU = (
     Reason("tdp_mmu_link_sp", "tdp_mmu_iter_set_spte(kvm, iter, spte);",
            "to split huge pages ahead of dirty logging, which a TD has not"),
     Reason("kvm_tdp_mmu_map", "disallowed_hugepage_adjust(", _ORDINARY),
-    Reason("kvm_tdp_mmu_map", "is_frozen_spte(iter.old_spte)) goto retry;", _LOST_RACE),
+    Reason("kvm_tdp_mmu_map", "is_frozen_spte(iter.old_spte)) goto retry;",
+           "no case yet holds a page that is being mapped while another vCPU wants it"),
     Reason("kvm_tdp_mmu_map", "KVM_BUG_ON(is_mirror_sptep(iter.sptep), vcpu->kvm);", _SPLIT),
     Reason("kvm_tdp_mmu_map", "tdp_mmu_split_huge_page(", _SPLIT),
     Reason("kvm_tdp_mmu_map", "fault->req_level >= iter.level) {", _ORDINARY),
@@ -139,9 +142,9 @@ _MAIN = (
     Reason("kvm_prepare_memory_region", "dirty_bitmap", "dirty logging, which a TD has not"),
     Reason("kvm_set_memslot", "BUG();", _BUG),
     Reason("kvm_set_memslot", "kvm_activate_memslot(kvm, invalid_slot, old);",
-           "a move for which there is no memory: a slot with a guest_memfd cannot move"),
+           "no case yet moves a slot to where the MMU refuses it, or without memory"),
     Reason("kvm_set_memslot", "kfree(invalid_slot);",
-           "a move for which there is no memory: a slot with a guest_memfd cannot move"),
+           "no case yet moves a slot to where the MMU refuses it, or without memory"),
 )
 
 REASONS = _PATH + _TDX + _GMEM + _MMU + _TDP_MMU + _MAIN

@@ -9,8 +9,9 @@ from . import build, compose, paths, steps
 
 
 # Not what build.environment() has: CCACHE_BASEDIR makes the targets in .d files relative, while
-# the selftests' make knows absolute ones only, and would not rebuild for a changed header.
-ENVIRONMENT: typing.Mapping[str, str] = {}
+# the selftests' make knows absolute ones only, and would not rebuild for a changed header. The user's
+# ccache.conf may have one.
+ENVIRONMENT: typing.Mapping[str, str] = {"CCACHE_BASEDIR": ""}
 
 
 def make_options(output: pathlib.Path, everything: bool) -> typing.List[str]:

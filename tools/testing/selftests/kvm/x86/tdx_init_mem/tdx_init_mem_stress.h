@@ -55,7 +55,7 @@ struct stress_op {
  * @nr:		pages at most, 0 if it isn't about pages
  * @alone:	weight in programs of one thread
  * @together:	weight in programs of several threads
- * @meets_since: kernels that let it meet others unharmed, see expectations.py of the
+ * @meets_since: kernels that let it meet others unharmed, see known_issues.py of the
  *		runner for the known bugs of those that don't; decoupled ones do
  */
 static const struct stress_info {

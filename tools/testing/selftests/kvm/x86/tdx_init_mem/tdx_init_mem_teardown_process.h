@@ -79,6 +79,7 @@ struct waiting {
 	struct tdx_park park;
 	struct tdx_task holder;
 	struct tdx_task waiter;
+	struct tdx_task next; /* who wants the same locks after the waiter */
 };
 
 static int hold_vcpu(void *arg)
@@ -94,6 +95,13 @@ static int waiting_finalize(void *arg)
 	struct waiting *w = arg;
 
 	return __vm_tdx_finalize(w->td.vm) ? -errno : 0;
+}
+
+static int waiting_next(void *arg)
+{
+	struct waiting *w = arg;
+
+	return td_add(&w->td, TD_NR_PAGES - 1, 1);
 }
 
 static int waiting_init_vcpu(void *arg)
@@ -172,13 +180,20 @@ TD_TEST_F(waiting, killed_leaves_its_locks)
 		TH_LOG("%s that waits for a vCPU does not die of SIGKILL", variant->name);
 	}
 
-	/* A lock that nobody gives back is the end of whoever wants it next. */
+	/* Lockdep says at once who leaves with a lock. */
 	tdx_audit_scan(&report);
 	td_audit_expect(_metadata, &report);
 	ASSERT_TRUE(tdx_audit_is_clean(&report));
 
 	tdx_park_release(&w->park);
 	EXPECT_RESULT(0, tdx_task_finish(&w->holder));
+	tdx_task_start(&w->next, "next", waiting_next, w);
+	ASSERT_TRUE(tdx_task_wait(&w->next))
+	{
+		TH_LOG("INIT_MEM_REGION waits for a lock that the killed %s has kept",
+		       variant->name);
+	}
+	tdx_task_finish(&w->next);
 	if (state != TDX_TASK_DONE || variant->fn != waiting_finalize)
 		td_complete(_metadata, &w->td);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Threads that run one operation each, watched from outside.
+ * Threads, and processes like threads, that run one operation each, watched from outside.
  *
  * Waiting is always bounded.  Whether an operation is blocked is read from the
  * kernel (task state and context switches), never concluded from a sleep.

@@ -77,6 +77,8 @@ void tdx_task_start(struct tdx_task *task, const char *name, int (*fn)(void *arg
 
 static int tdx_task_apart_main(void *arg)
 {
+	/* Not to outlive a test that fails. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	tdx_task_main(arg);
 	return pause();
 }
