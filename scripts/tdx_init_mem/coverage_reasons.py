@@ -62,7 +62,6 @@ _TDX = (
     Reason("__tdx_td_init", "MSG_ALLPKG", _UNMODELLED),
     Reason("__tdx_td_init", "pr_warn_ratelimited(MSG_ALLPKG); goto free_packages;", _UNMODELLED),
     Reason("tdx_td_init", "ret = -EINVAL; goto out;", _MERGED),
-    Reason("tdx_td_init", "if (ret) goto out;", _MERGED),
     Reason("tdx_vcpu_init", "NOTIFY_WINDOW", _UNMODELLED),
     Reason("tdx_vcpu_init", "notify_window);", _UNMODELLED),
 )
