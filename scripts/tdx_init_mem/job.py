@@ -252,11 +252,19 @@ class Lane:
         return total
 
 
+def deal(job: Job, chosen: typing.Sequence[lanes.Chosen]
+         ) -> typing.List[typing.List[lanes.Chosen]]:
+    """Where all hang, the first to do so is the verdict: the same one whatever took longest."""
+    if not job.keep_going and expectations.deadlocks(job.line, job.judged_as):
+        return [list(chosen)]
+    return lanes.deal(chosen, job.machines or lanes.default_machines(), lanes.remembered(),
+                      lambda name: expectations.complains(job.line, job.judged_as, name))
+
+
 def boot_all(out: steps.Steps, job: Job, built: Built, directory: pathlib.Path) -> judge.Verdict:
     """The programs, dealt to machines. Interrupted, or broken, all of them stop."""
     chosen = select([path.name for path in built.programs], job.tests)
-    hands = lanes.deal(chosen, job.machines or lanes.default_machines(), lanes.remembered(),
-                       lambda name: expectations.complains(job.line, job.judged_as, name))
+    hands = deal(job, chosen)
     stop = threading.Event()
     several = [Lane(out, job, built, directory / f"machine-{number}" if number > 1 else directory,
                     paths.BUILD / "initramfs" / f"{job.name}-{number}.cpio", stop)

@@ -3,8 +3,9 @@
 
 import typing
 import unittest
+import unittest.mock
 
-from tdx_init_mem import console, errors, judge, lanes
+from tdx_init_mem import console, errors, job, judge, lanes
 from tdx_init_mem.results import Program, Status
 
 TIMES = {"long": 40.0, "middle": 30.0, "short": 20.0, "spoiler": 35.0}
@@ -41,6 +42,28 @@ class Deal(unittest.TestCase):
 
     def test_unknown_programs_are_spread(self) -> None:
         self.assertEqual([len(hand) for hand in dealt([str(n) for n in range(8)], 2, {})], [4, 4])
+
+
+class WhereAllHang(unittest.TestCase):
+    """The first hang is the verdict, and lockdep speaks but once: no matter what took longest."""
+
+    CHOSEN = [("tdx_init_mem_abi_test", ""), ("tdx_init_mem_perf_test", "")]
+
+    def hands(self, **changes: typing.Any) -> typing.List[typing.List[str]]:
+        wanted = job.Job(**{"line": "v6.18", "variant": "shared-lock", "machines": 2, **changes})
+        with unittest.mock.patch.object(lanes, "remembered", lambda: {
+                "tdx_init_mem_abi_test": 20.0, "tdx_init_mem_perf_test": 90.0}):
+            return [[name for name, _ in hand] for hand in job.deal(wanted, self.CHOSEN)]
+
+    def test_one_machine_in_order(self) -> None:
+        self.assertEqual(self.hands(), [["tdx_init_mem_abi_test", "tdx_init_mem_perf_test"]])
+
+    def test_dealt_if_each_gets_its_turn(self) -> None:
+        self.assertEqual(len(self.hands(keep_going=True)), 2)
+
+    def test_dealt_on_another_kernel(self) -> None:
+        self.assertEqual(self.hands(variant="decoupled"),
+                         [["tdx_init_mem_perf_test"], ["tdx_init_mem_abi_test"]])
 
 
 class Seconds(unittest.TestCase):
