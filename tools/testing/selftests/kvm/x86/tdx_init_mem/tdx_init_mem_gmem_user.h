@@ -94,28 +94,28 @@ static inline int gmem_user_not_zero(const struct gmem *g, unsigned int first, u
 	return NO_PAGE;
 }
 
+/* @page: one that is not as it should be, which @what says, or NO_PAGE */
+static inline void gmem_user_expect(struct __test_metadata *_metadata, const struct gmem *g,
+				    unsigned int first, unsigned int nr, int page, const char *what)
+{
+	EXPECT_EQ(NO_PAGE, page)
+	{
+		TH_LOG("that page of %u+%u %s: it has 0x%lx", first, nr, what,
+		       page < 0 ? 0 : *gmem_user_page(g, page));
+	}
+}
+
 static inline void gmem_user_expect_source(struct __test_metadata *_metadata, const struct gmem *g,
 					   unsigned int first, unsigned int nr)
 {
-	int page = gmem_user_not_source(g, first, nr);
-
-	EXPECT_EQ(NO_PAGE, page)
-	{
-		TH_LOG("that page of %u+%u lost what was written: it has 0x%lx", first, nr,
-		       page < 0 ? 0 : *gmem_user_page(g, page));
-	}
+	gmem_user_expect(_metadata, g, first, nr, gmem_user_not_source(g, first, nr),
+			 "lost what was written");
 }
 
 static inline void gmem_user_expect_zero(struct __test_metadata *_metadata, const struct gmem *g,
 					 unsigned int first, unsigned int nr)
 {
-	int page = gmem_user_not_zero(g, first, nr);
-
-	EXPECT_EQ(NO_PAGE, page)
-	{
-		TH_LOG("that page of %u+%u is not zero: it has 0x%lx", first, nr,
-		       page < 0 ? 0 : *gmem_user_page(g, page));
-	}
+	gmem_user_expect(_metadata, g, first, nr, gmem_user_not_zero(g, first, nr), "is not zero");
 }
 
 #define PAGEMAP_PRESENT BIT_ULL(63)

@@ -288,19 +288,6 @@ static void held_in_child(unsigned int action, u64 timeout_ms)
 	_exit(td_add(&td, 0, HELD_PAGES) ? 1 : 0);
 }
 
-static bool child_ended(pid_t pid, int *status, u64 within_ms)
-{
-	u64 deadline = tdx_now_ms() + within_ms;
-
-	do {
-		if (waitpid(pid, status, WNOHANG) == pid)
-			return true;
-		usleep(1000);
-	} while (tdx_now_ms() < deadline);
-
-	return false;
-}
-
 static bool call_is_held(void)
 {
 	u64 deadline = tdx_now_ms() + tdx_host_deadline_ms();
@@ -326,9 +313,9 @@ TD_TEST_F(held, sigkill_meanwhile_leaves_nothing)
 	ASSERT_TRUE(call_is_held());
 
 	EXPECT_EQ(0, kill(pid, SIGKILL));
-	EXPECT_FALSE(child_ended(pid, &status, 50));
+	EXPECT_FALSE(tdx_child_ends(pid, &status, 50));
 	EXPECT_RESULT(0, tdx_emul_disarm(0));
-	ASSERT_TRUE(child_ended(pid, &status, tdx_host_deadline_ms()));
+	ASSERT_TRUE(tdx_child_ends(pid, &status, tdx_host_deadline_ms()));
 	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
@@ -343,7 +330,7 @@ TD_TEST_F(held, sigkill_and_nobody_releases)
 	ASSERT_TRUE(call_is_held());
 
 	EXPECT_EQ(0, kill(pid, SIGKILL));
-	ASSERT_TRUE(child_ended(pid, &status, tdx_host_deadline_ms()));
+	ASSERT_TRUE(tdx_child_ends(pid, &status, tdx_host_deadline_ms()));
 	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 

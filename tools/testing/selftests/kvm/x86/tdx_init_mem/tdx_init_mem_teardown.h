@@ -50,15 +50,7 @@ static void expect_no_vm(struct __test_metadata *_metadata, pid_t pid)
 
 static bool child_ends(pid_t pid, int *status)
 {
-	u64 deadline = tdx_now_ms() + tdx_host_deadline_ms();
-
-	while (waitpid(pid, status, WNOHANG) != pid) {
-		if (tdx_now_ms() >= deadline)
-			return false;
-		usleep(1000);
-	}
-
-	return true;
+	return tdx_child_ends(pid, status, tdx_host_deadline_ms());
 }
 
 /* One byte from a child, or -1 if there is none within the common deadline. */

@@ -73,6 +73,9 @@ void tdx_task_dump_all(const char *why);
 /* From here on the calling thread, and what it starts, runs on @cpu only. */
 void tdx_task_pin(unsigned int cpu);
 
+/* Polls until a child process has ended, and reaps it; false after @ms milliseconds. */
+bool tdx_child_ends(pid_t pid, int *status, unsigned int ms);
+
 /* Milliseconds of a clock that never jumps. */
 u64 tdx_now_ms(void);
 

@@ -16,6 +16,7 @@
 #include "test_util.h"
 #include "tdx/tdx_host.h"
 #include "tdx/tdx_task.h"
+#include "tdx/tdx_util.h"
 
 /* How often a condition is looked at. */
 #define TDX_POLL_US 1000
@@ -87,9 +88,7 @@ void tdx_task_start_apart(struct tdx_task *task, const char *name, int (*fn)(voi
 {
 	*task = (struct tdx_task) { .name = name, .fn = fn, .arg = arg };
 
-	task->stack = mmap(NULL, TDX_STACK_SIZE, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	TEST_ASSERT(task->stack != MAP_FAILED, "stack of %s: errno %d", name, errno);
+	task->stack = tdx_mmap(TDX_STACK_SIZE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	task->tid = clone(tdx_task_apart_main, task->stack + TDX_STACK_SIZE,
 			  CLONE_VM | CLONE_FILES | SIGCHLD, task);
 	TEST_ASSERT(task->tid > 0, "clone(%s): errno %d", name, errno);
@@ -98,20 +97,29 @@ void tdx_task_start_apart(struct tdx_task *task, const char *name, int (*fn)(voi
 		sched_yield();
 }
 
+bool tdx_child_ends(pid_t pid, int *status, unsigned int ms)
+{
+	u64 deadline = tdx_now_ms() + ms;
+
+	while (waitpid(pid, status, WNOHANG) != pid) {
+		if (tdx_now_ms() >= deadline)
+			return false;
+		usleep(TDX_POLL_US);
+	}
+
+	return true;
+}
+
 bool tdx_task_kill(struct tdx_task *task)
 {
-	u64 deadline = tdx_now_ms() + tdx_host_deadline_ms();
 	int status = 0;
 
 	if (!task->started || task->joined)
 		return true;
 
 	kill(task->tid, SIGKILL);
-	while (waitpid(task->tid, &status, WNOHANG) != task->tid) {
-		if (tdx_now_ms() >= deadline)
-			return false;
-		usleep(TDX_POLL_US);
-	}
+	if (!tdx_child_ends(task->tid, &status, tdx_host_deadline_ms()))
+		return false;
 
 	task->joined = true;
 	munmap(task->stack, TDX_STACK_SIZE);
