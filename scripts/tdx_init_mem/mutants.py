@@ -144,10 +144,11 @@ def summarise(out: steps.Steps, order: Order, results: typing.Sequence[Result]) 
     as_said = "all as their headers say" if status == errors.PASSED else "NOT as their headers say"
     out.say(out.paint("green" if status == errors.PASSED else "red",
                       f"{len(results)} mutants: {totals}; {as_said}"))
+    data = as_data(results)
     if order.json:
-        order.json.write_text(json.dumps(as_data(results), indent=1) + "\n", encoding="utf-8")
+        order.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     if order.rst:
-        order.rst.write_text(failures.page(as_data(results)), encoding="utf-8")
+        order.rst.write_text(failures.page(data), encoding="utf-8")
     return status
 
 
