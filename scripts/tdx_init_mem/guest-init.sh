@@ -148,16 +148,25 @@ save_counters() # program
 	echo end
 }
 
-# Until the program that runs in the background has a status, at most that many seconds.
-await_status() # seconds
+# What runs in the background says a word and a value here. Waiting takes no process: under TCG one
+# costs as much as hundreds of the system calls that are tested.
+mkfifo /tmp/words
+exec 3<>/tmp/words
+
+# Until somebody says @word, at most that many seconds; $value is what came with it.
+await() # seconds word
 {
-	ticks=0
-	while [ ! -e /tmp/status ] && [ $ticks -lt $(($1 * 5)) ]; do
-		sleep 0.2
-		ticks=$((ticks + 1))
-		[ $((ticks % 25)) -ne 0 ] || say "# tdx-init-mem: alive $((ticks / 5))"
+	waited=0
+	while [ $waited -lt "$1" ]; do
+		# shellcheck disable=SC3045 # busybox has read -t
+		if read -r -t 1 heard value <&3; then
+			[ "$heard" != "$2" ] || return 0
+		else
+			waited=$((waited + 1))
+			[ $((waited % 5)) -ne 0 ] || say "# tdx-init-mem: alive $waited"
+		fi
 	done
-	[ -e /tmp/status ]
+	return 1
 }
 
 number=0
@@ -169,31 +178,28 @@ run_one() # program timeout pattern
 		options=$(select_cases "$1" "$3")
 		: "${options:=-r none}"
 	fi
-	rm -f /tmp/status
 	say "# tdx-init-mem: start $1"
 	mark "start $1"
-	(
-		cd /tests || exit 126
-		# shellcheck disable=SC2086 # options are words
-		setsid "./$1" $options </dev/null
-		echo $? >/tmp/status.new
-		mv /tmp/status.new /tmp/status
-	) 2>&1 | awk '{ print "  " $0; fflush() }' >"$ktap" &
+	{
+		(
+			cd /tests || exit 126
+			# shellcheck disable=SC2086 # options are words
+			setsid "./$1" $options </dev/null
+			echo "status-$number $?" >/tmp/words
+		) 2>&1 | awk '{ print "  " $0; fflush() }' >"$ktap"
+		echo "drained-$number" >/tmp/words
+	} 3<&- &
 
-	if ! await_status "$2"; then
+	if ! await "$2" "status-$number"; then
 		mark "timeout $1"
 		dump_stacks
 		save_counters "$1" >"$counters"
 		say "not ok $number $1 # TIMEOUT after $2 s"
 		finish "timeout in $1"
 	fi
-	reader=$!
-	ticks=0
-	while kill -0 $reader 2>/dev/null && [ $ticks -lt 25 ]; do
-		sleep 0.2
-		ticks=$((ticks + 1))
-	done
-	status=$(cat /tmp/status)
+	status=$value
+	# Not for ever: a process that the test left behind may hold its output open.
+	await 5 "drained-$number" || mark "the output of $1 is still open"
 	mark "done $1 status=$status"
 	case $status in
 	0) say "ok $number $1" ;;
@@ -210,20 +216,18 @@ run_one() # program timeout pattern
 # Any command, with its output where that of the tests is.
 run_command() # seconds command
 {
-	rm -f /tmp/status
 	mark "start command"
 	(
 		cd /kselftest 2>/dev/null || cd /tests || exit 126
 		setsid sh -c "$2" </dev/null
-		echo $? >/tmp/status.new
-		mv /tmp/status.new /tmp/status
-	) >"$ktap" 2>&1 &
-	if ! await_status "$1"; then
+		echo "status $?" >/tmp/words
+	) >"$ktap" 2>&1 3<&- &
+	if ! await "$1" status; then
 		mark "timeout command"
 		dump_stacks
 		finish "timeout in command"
 	fi
-	mark "done command status=$(cat /tmp/status)"
+	mark "done command status=$value"
 }
 
 if [ -n "${TDX_INIT_MEM_COMMAND:-}" ]; then
