@@ -129,8 +129,6 @@ _TDP_MMU = (
     Reason("tdp_mmu_link_sp", "tdp_mmu_iter_set_spte(kvm, iter, spte);",
            "to split huge pages ahead of dirty logging, which a TD has not"),
     Reason("kvm_tdp_mmu_map", "disallowed_hugepage_adjust(", _ORDINARY),
-    Reason("kvm_tdp_mmu_map", "is_frozen_spte(iter.old_spte)) goto retry;",
-           "no case yet holds a page that is being mapped while another vCPU wants it"),
     Reason("kvm_tdp_mmu_map", "KVM_BUG_ON(is_mirror_sptep(iter.sptep), vcpu->kvm);", _SPLIT),
     Reason("kvm_tdp_mmu_map", "tdp_mmu_split_huge_page(", _SPLIT),
     Reason("kvm_tdp_mmu_map", "fault->req_level >= iter.level) {", _ORDINARY),

@@ -67,7 +67,7 @@ static inline u64 *gmem_user_page(const struct gmem *g, unsigned int page)
 /* User space writes the source into its mapping. */
 static inline void gmem_user_write(const struct gmem *g, unsigned int first, unsigned int nr)
 {
-	memcpy(gmem_user_page(g, first), gmem_source(g, first), nr * (size_t)PAGE_SIZE);
+	tdx_copy(gmem_user_page(g, first), gmem_source(g, first), nr * (size_t)PAGE_SIZE);
 }
 
 static inline int gmem_user_not_source(const struct gmem *g, unsigned int first, unsigned int nr)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY of a TD that is finalized, against deletion of the memslot.
+ * KVM_PRE_FAULT_MEMORY of a TD that is finalized, against deletion of the memslot,
+ * and of two vCPUs that want the same pages.
  *
  * A slot that is being deleted is invalid first, then its deletion waits for
  * everybody who still looks at it (SRCU).  Up to 6.17 pre-fault, one of these,
@@ -29,11 +30,15 @@
 /* Nobody waits for anything here: much longer is a hang, far below hung_task_timeout. */
 #define HANG_MS 2000
 
+/* Long enough to have done a page, if nothing keeps it from that. */
+#define WAITS_MS 200
+
 /* Not steered: TDs, with a deletion each. */
 #define ROUNDS 40
 
 struct prefault {
 	struct td td;
+	struct kvm_vcpu *vcpu;
 	struct tdx_task task;
 	struct tdx_task deletion;
 	struct kvm_pre_fault_memory range;
@@ -52,7 +57,7 @@ static int prefault_fn(void *arg)
 	if (p->apart)
 		tdx_task_pin(HELD_CPU);
 
-	return __vcpu_ioctl(p->td.vcpu, KVM_PRE_FAULT_MEMORY, &p->range) ? -errno : 0;
+	return __vcpu_ioctl(p->vcpu, KVM_PRE_FAULT_MEMORY, &p->range) ? -errno : 0;
 }
 
 static int deletion_fn(void *arg)
@@ -62,15 +67,26 @@ static int deletion_fn(void *arg)
 	return td_delete_slot(&p->td) ? -errno : 0;
 }
 
+static struct kvm_pre_fault_memory prefault_range(unsigned int page)
+{
+	return (struct kvm_pre_fault_memory) {
+		.gpa = td_gpa(page),
+		.size = (TD_NR_PAGES - page) * PAGE_SIZE,
+	};
+}
+
+static void prefault_finalize(struct prefault *p)
+{
+	TEST_ASSERT(!td_add(&p->td, 0, NR_ADDED), "INIT_MEM_REGION failed, errno %d", errno);
+	vm_tdx_finalize(p->td.vm);
+	p->range = prefault_range(NR_ADDED);
+}
+
 static void prefault_create(struct prefault *p)
 {
 	td_create(&p->td);
-	TEST_ASSERT(!td_add(&p->td, 0, NR_ADDED), "INIT_MEM_REGION failed, errno %d", errno);
-	vm_tdx_finalize(p->td.vm);
-	p->range = (struct kvm_pre_fault_memory) {
-		.gpa = td_gpa(NR_ADDED),
-		.size = (TD_NR_PAGES - NR_ADDED) * PAGE_SIZE,
-	};
+	p->vcpu = p->td.vcpu;
+	prefault_finalize(p);
 }
 
 FIXTURE(prefault)
@@ -96,9 +112,9 @@ FIXTURE_TEARDOWN(prefault)
 	td_audit(_metadata);
 }
 
-static bool prefault_ends(struct tdx_task *task)
+static bool ends_within(struct tdx_task *task, unsigned int ms)
 {
-	u64 deadline = tdx_now_ms() + HANG_MS;
+	u64 deadline = tdx_now_ms() + ms;
 
 	while (!tdx_task_is_done(task)) {
 		if (tdx_now_ms() >= deadline)
@@ -116,7 +132,7 @@ static bool prefault_ends(struct tdx_task *task)
 static void expect_both_end(struct __test_metadata *_metadata, struct prefault *p)
 {
 	u64 size = (TD_NR_PAGES - NR_ADDED) * PAGE_SIZE, done;
-	bool ends = prefault_ends(&p->task);
+	bool ends = ends_within(&p->task, HANG_MS);
 	int r;
 
 	EXPECT_TRUE(ends)
@@ -140,16 +156,10 @@ static void expect_both_end(struct __test_metadata *_metadata, struct prefault *
 	EXPECT_FALSE(vm_tdx_is_dead(p->td.vm));
 }
 
-TD_TEST_F(prefault, maps_what_was_not_added)
+/* What was not added waits for the guest to accept it. */
+static void expect_pending(struct __test_metadata *_metadata)
 {
-	struct prefault *p = &self->p;
 	unsigned int page;
-
-	EXPECT_RESULT(0, prefault_fn(p));
-	EXPECT_EQ(0, p->range.size);
-	EXPECT_EQ(td_gpa(TD_NR_PAGES), p->range.gpa);
-	if (tdx_emul_lacks())
-		return;
 
 	for (page = 0; page < TD_NR_PAGES; page++) {
 		unsigned int want = page < NR_ADDED ? TDX_SEPT_MAPPED : TDX_SEPT_PENDING;
@@ -163,6 +173,17 @@ TD_TEST_F(prefault, maps_what_was_not_added)
 			TH_LOG("page %u: S-EPT state %u", page, sept.state);
 		}
 	}
+}
+
+TD_TEST_F(prefault, maps_what_was_not_added)
+{
+	struct prefault *p = &self->p;
+
+	EXPECT_RESULT(0, prefault_fn(p));
+	EXPECT_EQ(0, p->range.size);
+	EXPECT_EQ(td_gpa(TD_NR_PAGES), p->range.gpa);
+	if (!tdx_emul_lacks())
+		expect_pending(_metadata);
 }
 
 /* The guest may be told that its memory is private where the slot has none of that kind. */
@@ -270,7 +291,7 @@ TD_TEST_F(prefault, of_poisoned_page_ends)
 	p->range = (struct kvm_pre_fault_memory) { .gpa = td_gpa(0), .size = PAGE_SIZE };
 
 	tdx_task_start(&p->task, "prefault", prefault_without_sigbus_fn, p);
-	ends = prefault_ends(&p->task);
+	ends = ends_within(&p->task, HANG_MS);
 	EXPECT_TRUE(ends)
 	{
 		TH_LOG("KVM_PRE_FAULT_MEMORY of a poisoned page does not end");
@@ -279,6 +300,99 @@ TD_TEST_F(prefault, of_poisoned_page_ends)
 	r = tdx_task_finish(&p->task);
 	EXPECT_NE(0, r);
 	printf("# pre-fault: %s\n", tdx_errno_name(r));
+	EXPECT_FALSE(vm_tdx_is_dead(p->td.vm));
+}
+
+/*
+ * Two vCPUs want a page.  While the first is in the module with it, the S-EPT's mirror says
+ * FROZEN_SPTE: the second tries again and again, until the page is there.
+ */
+FIXTURE(two)
+{
+	struct prefault p;
+	struct prefault second;
+};
+
+FIXTURE_SETUP(two)
+{
+	struct prefault *p = &self->p, *second = &self->second;
+	struct sigaction action = { .sa_handler = signal_handler };
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	tdx_emul_reset();
+	td_create(&p->td);
+	p->vcpu = p->td.vcpu;
+	second->vcpu = vm_tdx_vcpu_add(p->td.vm, 1);
+	second->range = prefault_range(NR_ADDED + HELD_AT);
+	prefault_finalize(p);
+}
+
+FIXTURE_TEARDOWN(two)
+{
+	tdx_emul_reset();
+	tdx_task_finish(&self->p.task);
+	tdx_task_finish(&self->second.task);
+	td_destroy(&self->p.td);
+	td_audit(_metadata);
+}
+
+/* The first is held amid the module's mapping of a page, the second waits for that. */
+static u64 two_wait(struct __test_metadata *_metadata, struct prefault *p, struct prefault *second)
+{
+	u64 id = tdx_emul_hold(TDX_EMUL_HOLD_ENTRY, TDH_MEM_PAGE_AUG, 1 + HELD_AT, 0);
+
+	tdx_task_pin(TEST_CPU);
+	p->apart = true;
+	tdx_task_start(&p->task, "first", prefault_fn, p);
+	EXPECT_TRUE(tdx_emul_wait_held(id, 1));
+	tdx_task_start(&second->task, "second", prefault_fn, second);
+	EXPECT_FALSE(ends_within(&second->task, WAITS_MS))
+	{
+		TH_LOG("a page is mapped twice: the second vCPU does not wait for the first");
+	}
+	return id;
+}
+
+TD_TEST_F(two, page_is_mapped_once)
+{
+	struct prefault *p = &self->p, *second = &self->second;
+	u64 mapped, id;
+
+	if (tdx_emul_lacks())
+		SKIP(return, "%s", tdx_emul_lacks());
+
+	mapped = tdx_emul_count(TDH_MEM_PAGE_AUG, TDX_SUCCESS);
+	id = two_wait(_metadata, p, second);
+	ASSERT_EQ(0, tdx_emul_disarm(id));
+	EXPECT_RESULT(0, tdx_task_finish(&p->task));
+	EXPECT_RESULT(0, tdx_task_finish(&second->task));
+	EXPECT_EQ(0, p->range.size);
+	EXPECT_EQ(0, second->range.size);
+	EXPECT_EQ(mapped + TD_NR_PAGES - NR_ADDED, tdx_emul_count(TDH_MEM_PAGE_AUG, TDX_SUCCESS));
+	expect_pending(_metadata);
+	EXPECT_FALSE(vm_tdx_is_dead(p->td.vm));
+}
+
+TD_TEST_F(two, signal_ends_the_wait)
+{
+	struct prefault *p = &self->p, *second = &self->second;
+	struct kvm_pre_fault_memory wanted = second->range;
+	u64 id;
+
+	if (tdx_emul_lacks())
+		SKIP(return, "%s", tdx_emul_lacks());
+
+	id = two_wait(_metadata, p, second);
+	pthread_kill(second->task.thread, SIGUSR1);
+	EXPECT_RESULT(-EINTR, tdx_task_finish(&second->task));
+	EXPECT_EQ(wanted.gpa, second->range.gpa);
+	EXPECT_EQ(wanted.size, second->range.size);
+
+	/* It asks for nothing that the first does not get. */
+	ASSERT_EQ(0, tdx_emul_disarm(id));
+	EXPECT_RESULT(0, tdx_task_finish(&p->task));
+	EXPECT_RESULT(0, prefault_fn(second));
+	expect_pending(_metadata);
 	EXPECT_FALSE(vm_tdx_is_dead(p->td.vm));
 }
 

@@ -22,6 +22,12 @@
 /* Memory for whole pages; asserts.  The library's own kvm_mmap() is new in 6.17. */
 void *tdx_mmap(size_t size, int flags, int fd);
 
+/*
+ * Copies @size bytes, a multiple of 8, for megabytes: memcpy() of the library, which has
+ * to do for guests, goes byte by byte.
+ */
+void tdx_copy(void *to, const void *from, size_t size);
+
 /* True if /dev/kvm can create TDs; never exits, never prints. */
 bool is_tdx_enabled(void);
 

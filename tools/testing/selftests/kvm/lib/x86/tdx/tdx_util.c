@@ -23,6 +23,13 @@ void *tdx_mmap(size_t size, int flags, int fd)
 	return mem;
 }
 
+void tdx_copy(void *to, const void *from, size_t size)
+{
+	size_t words = size / sizeof(u64);
+
+	asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+}
+
 bool is_tdx_enabled(void)
 {
 	int fd = open(KVM_DEV_PATH, O_RDWR | O_CLOEXEC);
