@@ -81,7 +81,7 @@ class Job:
     def seed_name(self) -> typing.Optional[str]:
         """The tree that differs least from ours and may have objects already."""
         nearest = [(variant, False, config) for config in (self.config, "")
-                   for variant in (self.variant, "base")]
+                   for variant in (self.variant, "base", *lines.VARIANTS)]
         base, mine = self.base_name, self.name
         for name in [f"{base}{suffix(*one)}" for one in nearest]:
             if name != mine and (paths.OBJ / name / build.STAMP).exists():

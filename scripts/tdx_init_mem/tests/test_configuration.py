@@ -65,7 +65,8 @@ class Names(unittest.TestCase):
     def test_first_build_starts_from_the_nearest_there_is(self) -> None:
         one = job.Job(line="v7.3", variant="decoupled", config="kasan",
                       applied=(pathlib.Path("x.patch"),))
-        order = ["v7.3-decoupled-kasan", "v7.3-base-kasan", "v7.3-decoupled", "v7.3-base"]
+        order = ["v7.3-decoupled-kasan", "v7.3-base-kasan", "v7.3-shared-lock-kasan",
+                 "v7.3-decoupled", "v7.3-base", "v7.3-shared-lock"]
         with tempfile.TemporaryDirectory() as top, \
                 unittest.mock.patch.object(paths, "OBJ", pathlib.Path(top)):
             self.assertIsNone(one.seed_name)
