@@ -148,25 +148,31 @@ save_counters() # program
 	echo end
 }
 
-# What runs in the background says a word and a value here. Waiting takes no process: under TCG one
-# costs as much as hundreds of the system calls that are tested.
-mkfifo /tmp/words
-exec 3<>/tmp/words
+# Who waits for a file sleeps in a read of this. A process that sleeps instead costs, under TCG, as
+# much as hundreds of the system calls that are tested.
+mkfifo /tmp/bell
+exec 3<>/tmp/bell
 
-# Until somebody says @word, at most that many seconds; $value is what came with it.
-await() # seconds word
+ring() # file text
+{
+	echo "$2" >"$1.new"
+	mv "$1.new" "$1"
+	echo >/tmp/bell
+}
+
+# Until that file is there, at most that many seconds. The bell may be missed: read -t that is late
+# in the midst of a line forgets what it has of it.
+await() # seconds file
 {
 	waited=0
-	while [ $waited -lt "$1" ]; do
+	while [ ! -e "$2" ]; do
 		# shellcheck disable=SC3045 # busybox has read -t
-		if read -r -t 1 heard value <&3; then
-			[ "$heard" != "$2" ] || return 0
-		else
-			waited=$((waited + 1))
-			[ $((waited % 5)) -ne 0 ] || say "# tdx-init-mem: alive $waited"
-		fi
+		read -r -t 1 _ <&3 && continue
+		waited=$((waited + 1))
+		[ $((waited % 5)) -ne 0 ] || say "# tdx-init-mem: alive $waited"
+		[ $waited -lt "$1" ] || break
 	done
-	return 1
+	[ -e "$2" ]
 }
 
 number=0
@@ -185,21 +191,21 @@ run_one() # program timeout pattern
 			cd /tests || exit 126
 			# shellcheck disable=SC2086 # options are words
 			setsid "./$1" $options </dev/null
-			echo "status-$number $?" >/tmp/words
+			ring /tmp/status-$number $?
 		) 2>&1 | awk '{ print "  " $0; fflush() }' >"$ktap"
-		echo "drained-$number" >/tmp/words
+		ring /tmp/drained-$number yes
 	} 3<&- &
 
-	if ! await "$2" "status-$number"; then
+	if ! await "$2" /tmp/status-$number; then
 		mark "timeout $1"
 		dump_stacks
 		save_counters "$1" >"$counters"
 		say "not ok $number $1 # TIMEOUT after $2 s"
 		finish "timeout in $1"
 	fi
-	status=$value
+	read -r status </tmp/status-$number
 	# Not for ever: a process that the test left behind may hold its output open.
-	await 5 "drained-$number" || mark "the output of $1 is still open"
+	await 5 /tmp/drained-$number || mark "the output of $1 is still open"
 	mark "done $1 status=$status"
 	case $status in
 	0) say "ok $number $1" ;;
@@ -220,14 +226,15 @@ run_command() # seconds command
 	(
 		cd /kselftest 2>/dev/null || cd /tests || exit 126
 		setsid sh -c "$2" </dev/null
-		echo "status $?" >/tmp/words
+		ring /tmp/status $?
 	) >"$ktap" 2>&1 3<&- &
-	if ! await "$1" status; then
+	if ! await "$1" /tmp/status; then
 		mark "timeout command"
 		dump_stacks
 		finish "timeout in command"
 	fi
-	mark "done command status=$value"
+	read -r status </tmp/status
+	mark "done command status=$status"
 }
 
 if [ -n "${TDX_INIT_MEM_COMMAND:-}" ]; then
