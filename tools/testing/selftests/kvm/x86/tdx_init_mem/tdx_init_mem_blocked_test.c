@@ -23,10 +23,21 @@
 #define CONVERTED 14
 #define POPULATED 15
 
+/* Written, it takes kvm_lock, by which VMs come and go, and slots_lock of each VM under it. */
+#define NX_HUGE_PAGES "/sys/module/kvm/parameters/nx_huge_pages"
+
 struct blocked;
 
 /* An operation on the TD; 0 or a negative errno. */
 typedef int blocked_op(struct blocked *b);
+
+struct operation {
+	const char *name;
+	blocked_op *op;
+	struct blocked *b;
+	struct tdx_task task;
+	u64 took_ns;
+};
 
 struct blocked {
 	struct td td;
@@ -34,9 +45,7 @@ struct blocked {
 	struct td_slot other; /* another guest_memfd of the TD */
 	struct tdx_park park;
 	struct td_populate populate;
-	struct tdx_task task;
-	blocked_op *op;
-	u64 took_ns;
+	struct operation beside;
 };
 
 static int punch_same_gmem(struct blocked *b)
@@ -122,6 +131,46 @@ static int finalize_vm(struct blocked *b)
 	return __vm_tdx_finalize(b->td.vm) ? -errno : 0;
 }
 
+static int write_nx_huge_pages(const char *value)
+{
+	int fd = open(NX_HUGE_PAGES, O_WRONLY | O_CLOEXEC);
+	int r = fd < 0 || write(fd, value, strlen(value)) < 0 ? -errno : 0;
+
+	close(fd);
+	return r;
+}
+
+static int force_nx_huge_pages(struct blocked __always_unused *b)
+{
+	return write_nx_huge_pages("force");
+}
+
+/* One that has nothing to do with the TD. */
+static int create_another_vm(struct blocked __always_unused *b)
+{
+	int kvm = open(KVM_DEV_PATH, O_RDWR | O_CLOEXEC);
+	int vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	int r = vm < 0 ? -errno : 0;
+
+	close(vm);
+	close(kvm);
+	return r;
+}
+
+static void blocked_create(struct blocked *b)
+{
+	td_create(&b->td);
+	td_slot_create(&b->other, &b->td, TD_SLOT + 1, OTHER_GPA, 1);
+	tdx_park_init(&b->park, PARKED_PAGES, PARKED_AT);
+}
+
+static void blocked_destroy(struct __test_metadata *_metadata, struct blocked *b)
+{
+	td_destroy(&b->td);
+	td_slot_free(&b->other);
+	td_audit(_metadata);
+}
+
 FIXTURE(blocked)
 {
 	struct blocked b;
@@ -159,13 +208,10 @@ FIXTURE_SETUP(blocked)
 	if (tdx_park_lacks())
 		SKIP(return, "%s", tdx_park_lacks());
 
-	td_create(&b->td);
-	td_slot_create(&b->other, &b->td, TD_SLOT + 1, OTHER_GPA, 1);
+	blocked_create(b);
 	/* A TD gets no more vCPUs than the host has CPUs, i.e. two in the least case. */
 	if (variant->op == ioctl_other_vcpu || variant->op == populate_by_other_vcpu)
 		b->other_vcpu = vm_tdx_vcpu_add(b->td.vm, OTHER_VCPU);
-	tdx_park_init(&b->park, PARKED_PAGES, PARKED_AT);
-	b->op = variant->op;
 }
 
 FIXTURE_TEARDOWN(blocked)
@@ -174,28 +220,45 @@ FIXTURE_TEARDOWN(blocked)
 
 	tdx_park_destroy(&b->park);
 	tdx_task_finish(&b->populate.task);
-	tdx_task_finish(&b->task);
-	td_destroy(&b->td);
-	td_slot_free(&b->other);
-	td_audit(_metadata);
+	tdx_task_finish(&b->beside.task);
+	blocked_destroy(_metadata, b);
 }
 
-static int blocked_fn(void *arg)
+static int operation_fn(void *arg)
 {
-	struct blocked *b = arg;
+	struct operation *beside = arg;
 	u64 start = td_now_ns();
-	int r = b->op(b);
+	int r = beside->op(beside->b);
 
-	b->took_ns = td_now_ns() - start;
+	beside->took_ns = td_now_ns() - start;
 	return r;
 }
 
-static void blocked_report(struct blocked *b, const char *name, enum tdx_task_state state)
+/* Whether it is at its end while populate waits, as a decoupled kernel promises from @promised on. */
+static enum tdx_task_state expect_not_blocked(struct __test_metadata *_metadata,
+					      struct operation *beside, const char *name,
+					      blocked_op *op, struct blocked *b,
+					      unsigned int promised)
 {
+	enum tdx_task_state state;
+
+	beside->name = name;
+	beside->op = op;
+	beside->b = b;
+	tdx_task_start(&beside->task, name, operation_fn, beside);
+	state = td_settle_parked(&beside->task);
+	td_report_settled(&beside->task, state);
 	if (state == TDX_TASK_DONE)
-		td_metric("parked", name, "took", b->took_ns, "us");
+		td_metric("parked", name, "took", beside->took_ns, "us");
 	else
-		td_metric_blocked("parked", name, "took", &b->task);
+		td_metric_blocked("parked", name, "took", &beside->task);
+	if (tdx_host_is_decoupled() && tdx_host_kernel() >= promised) {
+		EXPECT_EQ(TDX_TASK_DONE, state)
+		{
+			TH_LOG("%s must not wait for the source page of populate", name);
+		}
+	}
+	return state;
 }
 
 /* Populate goes on, unless the TD was finalized before it could. */
@@ -224,25 +287,68 @@ TD_TEST_F(blocked, while_populate_is_parked)
 	td_populate_start(&b->populate, &b->td, b->park.mem, 0, PARKED_PAGES);
 	ASSERT_TRUE(tdx_park_wait(&b->park));
 
-	tdx_task_start(&b->task, variant->name, blocked_fn, b);
-	state = td_settle_parked(&b->task);
-	td_report_settled(&b->task, state);
-	blocked_report(b, variant->name, state);
-	if (tdx_host_is_decoupled() && tdx_host_kernel() >= variant->promised) {
-		EXPECT_EQ(TDX_TASK_DONE, state)
-		{
-			TH_LOG("%s must not wait for the source page of populate", variant->name);
-		}
-	}
-
+	state = expect_not_blocked(_metadata, &b->beside, variant->name, variant->op, b,
+				   variant->promised);
 	tdx_park_release(&b->park);
 	blocked_expect_populate(_metadata, b, finalizes && state == TDX_TASK_DONE);
-	EXPECT_RESULT(0, tdx_task_finish(&b->task));
+	EXPECT_RESULT(0, tdx_task_finish(&b->beside.task));
 
 	if (!finalizes) {
 		vm_mem_set_private(b->td.vm, td_gpa(CONVERTED), PAGE_SIZE);
 		td_complete(_metadata, &b->td);
 	}
+}
+
+/*
+ * Whoever waits for slots_lock of the TD with kvm_lock held keeps all VMs of the host from
+ * coming and going: then one TD's populate, which waits for as long as its owner likes,
+ * stands in the way of VMs that it has nothing to do with.
+ */
+FIXTURE(host)
+{
+	struct blocked b;
+	struct operation behind;
+};
+
+FIXTURE_SETUP(host)
+{
+	if (tdx_park_lacks())
+		SKIP(return, "%s", tdx_park_lacks());
+	if (tdx_host_forbids_disruption())
+		SKIP(return, "%s", tdx_host_forbids_disruption());
+	if (write_nx_huge_pages("off"))
+		SKIP(return, "nx_huge_pages cannot be changed");
+
+	blocked_create(&self->b);
+}
+
+FIXTURE_TEARDOWN(host)
+{
+	struct blocked *b = &self->b;
+
+	tdx_park_destroy(&b->park);
+	tdx_task_finish(&b->populate.task);
+	tdx_task_finish(&b->beside.task);
+	tdx_task_finish(&self->behind.task);
+	write_nx_huge_pages("auto");
+	blocked_destroy(_metadata, b);
+}
+
+TD_TEST_F(host, vms_come_and_go_while_populate_is_parked)
+{
+	struct blocked *b = &self->b;
+
+	td_populate_start(&b->populate, &b->td, b->park.mem, 0, PARKED_PAGES);
+	ASSERT_TRUE(tdx_park_wait(&b->park));
+	expect_not_blocked(_metadata, &b->beside, "nx_huge_pages", force_nx_huge_pages, b, 0);
+	expect_not_blocked(_metadata, &self->behind, "create_another_vm", create_another_vm, b, 0);
+
+	tdx_park_release(&b->park);
+	blocked_expect_populate(_metadata, b, false);
+	EXPECT_RESULT(0, tdx_task_finish(&b->beside.task));
+	EXPECT_RESULT(0, tdx_task_finish(&self->behind.task));
+	/* All that is mapped of ordinary guests went, and nothing of the TD. */
+	td_complete(_metadata, &b->td);
 }
 
 #include "tdx_init_mem_main.h"
