@@ -8,7 +8,6 @@
 # midway leaves the line out.
 
 export PATH=/bin
-/bin/busybox --install -s /bin 2>/dev/null
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
