@@ -194,6 +194,7 @@ run_one() # program timeout pattern
 		) 2>&1 | awk '{ print "  " $0; fflush() }' >"$ktap"
 		ring /tmp/drained-$number yes
 	} 3<&- &
+	reader=$!
 
 	if ! await "$2" /tmp/status-$number; then
 		mark "timeout $1"
@@ -203,8 +204,13 @@ run_one() # program timeout pattern
 		finish "timeout in $1"
 	fi
 	read -r status </tmp/status-$number
-	# Not for ever: a process that the test left behind may hold its output open.
-	await 5 /tmp/drained-$number || mark "the output of $1 is still open"
+	# Not for ever: a process that the test left behind may hold its output open. And not without
+	# wait: its SIGCHLD, amid the last close of a serial line, would let the line lose what it has.
+	if await 5 /tmp/drained-$number; then
+		wait $reader
+	else
+		mark "the output of $1 is still open"
+	fi
 	mark "done $1 status=$status"
 	case $status in
 	0) say "ok $number $1" ;;
