@@ -5,6 +5,7 @@ Beside CONFIG_ lines, which win over those of the usual fragments, a file has di
 
     # tdx-init-mem: slowness N         every limit on time is N times as long
     # tdx-init-mem: make NAME=VALUE    also on make's command line
+    # tdx-init-mem: cmdline PARAMETER  also on the kernel's
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ class Configuration:
 
     options: typing.Mapping[str, str] = dataclasses.field(default_factory=dict)
     make: typing.Tuple[str, ...] = ()
+    cmdline: typing.Tuple[str, ...] = ()
     slowness: int = 1
 
     @property
@@ -45,13 +47,13 @@ def load(name: str) -> Configuration:
 
 def parse(text: str) -> Configuration:
     """Reads one file. A directive that nobody knows is a mistake, not a comment."""
-    make: typing.List[str] = []
+    words: typing.Dict[str, typing.List[str]] = {"make": [], "cmdline": []}
     slowness = 1
     for directive, value in _DIRECTIVE.findall(text):
-        if directive == "make":
-            make.append(value)
+        if directive in words:
+            words[directive].append(value)
         elif directive == "slowness" and value.isdigit() and int(value) > 0:
             slowness = int(value)
         else:
             raise errors.Broken(f"no such directive of a configuration: {directive} {value}")
-    return Configuration(config.parse(text), tuple(make), slowness)
+    return Configuration(config.parse(text), tuple(words["make"]), tuple(words["cmdline"]), slowness)

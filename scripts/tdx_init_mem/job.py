@@ -156,6 +156,14 @@ class Built:
         return self.obj / "arch/x86/boot/bzImage"
 
 
+def machine_of(job: Job, built: Built, image: pathlib.Path, directory: pathlib.Path
+               ) -> boot.Machine:
+    """What the job boots."""
+    return boot.Machine(built.machine, built.kernel, image, directory, job.smp,
+                        paths.PLUGIN if job.emulated else None, job.emulator,
+                        cmdline=(*boot.CMDLINE, *job.extra.cmdline))
+
+
 def compose_tree(out: steps.Steps, job: Job) -> compose.Composed:
     patches = series.of_variant(job.line, job.variant, job.applied)
     source = source_of(out, job)
@@ -216,9 +224,7 @@ class Lane:
     stop: threading.Event
 
     def machine(self, directory: pathlib.Path) -> boot.Machine:
-        return boot.Machine(self.built.machine, self.built.kernel, self.image, directory,
-                            self.job.smp, paths.PLUGIN if self.job.emulated else None,
-                            self.job.emulator)
+        return machine_of(self.job, self.built, self.image, directory)
 
     def boot_once(self, directory: pathlib.Path, chosen: typing.Sequence[lanes.Chosen]
                   ) -> judge.Verdict:

@@ -19,8 +19,7 @@ def run(out: steps.Steps, wanted: job.Job, kselftest: bool = False, command: str
         built = job.prepare(out, wanted)
         tree = install(out, wanted) if kselftest else None
         image = paths.BUILD / "initramfs" / f"{wanted.name}-shell.cpio"
-        machine = boot.Machine(built.machine, built.kernel, image, directory, wanted.smp,
-                               paths.PLUGIN if wanted.emulated else None, wanted.emulator)
+        machine = job.machine_of(wanted, built, image, directory)
         argv = [*machine.argv(), "-serial", "mon:stdio", "-serial",
                 f"file:{directory / 'ktap.log'}"]
         if out.dry_run or not command:

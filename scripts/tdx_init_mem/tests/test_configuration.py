@@ -34,8 +34,10 @@ class Files(unittest.TestCase):
         self.assertEqual(made.wanted["CONFIG_PROVE_LOCKING"], "n")
 
     def test_directives_are_read_and_unknown_ones_refused(self) -> None:
-        made = configuration.parse("# tdx-init-mem: slowness 4\n# tdx-init-mem: make A=b c\n")
-        self.assertEqual((made.slowness, made.make), (4, ("A=b c",)))
+        made = configuration.parse("# tdx-init-mem: slowness 4\n# tdx-init-mem: make A=b c\n"
+                                   "# tdx-init-mem: cmdline d\n# tdx-init-mem: cmdline e=f\n")
+        self.assertEqual((made.slowness, made.make, made.cmdline),
+                         (4, ("A=b c",), ("d", "e=f")))
         for bad in ("slowness fast", "slowness 0", "faster 2"):
             with self.assertRaises(errors.Broken, msg=bad):
                 configuration.parse(f"# tdx-init-mem: {bad}\n")
