@@ -194,6 +194,6 @@ def compare_detection(row: Detection, program: Program) -> Cell:
 
 
 def describe(program: Program) -> str:
-    kinds = (Status.PASS, Status.SKIP, Status.KNOWN)
+    kinds = (Status.PASS, Status.SKIP, Status.KNOWN, Status.NOT_RUN)
     return ", ".join(f"{program.count(kind)} {kind.value}" for kind in kinds
                      if kind is Status.PASS or program.count(kind))

@@ -141,17 +141,22 @@ def judge_known(programs: typing.Sequence[Program], kernel: Kernel) -> typing.Li
     for program in programs:
         rows = known_issues.known(kernel.line, kernel.variant, program.name)
         shown: typing.List[str] = []
+        died = False
         for row in rows:
             for case in program.cases:
                 if not known_issues.matches((case.name, row.case)):
                     continue
+                if case.status is Status.CRASH and row.may_be_fatal:
+                    died = True
+                    case.status = Status.FAIL
                 if case.status is Status.FAIL:
                     case.status, case.reason = Status.KNOWN, row.fix
                     shown += row.traces
                 elif case.status is Status.PASS and row.sure and not kernel.patched:
                     case.status = Status.FAIL
                     case.reason = "listed as a known bug, and passes: remove its row"
-        bad = [case for case in program.cases if case.status.bad]
+        bad = [case for case in program.cases
+               if case.status.bad and not (died and case.status is Status.NOT_RUN)]
         splats = [splat for splat in program.splats if not is_among(splat.name, shown)]
         # The guest no longer trusts a kernel that complained, however well known the reason.
         bailed = program.bailed and splats == program.splats
@@ -164,6 +169,8 @@ def judge_known(programs: typing.Sequence[Program], kernel: Kernel) -> typing.Li
                 program.status, program.reason = Status.PASS, ""
             else:
                 program.reason = f"exit={program.exit}, and only known bugs to explain it"
+        elif program.status is Status.CRASH and died and not bad and not splats:
+            program.status, program.reason = Status.PASS, ""
         elif program.status is Status.PASS and bad:
             program.status, program.reason = Status.FAIL, f"{bad[0].name}: {bad[0].reason}"
     return traces

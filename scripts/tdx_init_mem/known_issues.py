@@ -24,6 +24,11 @@ class Known:
     traces: typing.Tuple[str, ...] = ()  # splats and findings of the emulator that come with it
     sure: bool = True  # else what follows from the bug is undefined, and the case may pass as well
 
+    @property
+    def may_be_fatal(self) -> bool:
+        """Anything may follow: the end of the kernel, too."""
+        return "*" in self.traces
+
 
 def matches(*pairs: typing.Tuple[str, str]) -> bool:
     return all(fnmatch.fnmatchcase(value, pattern) for value, pattern in pairs)

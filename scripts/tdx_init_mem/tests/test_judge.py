@@ -212,6 +212,18 @@ class KnownTraces(unittest.TestCase):
                 self.assertEqual("after the tests: panic" in verdict.findings,
                                  status == errors.FAILED)
 
+    def test_may_end_the_kernel_if_anything_may_follow(self) -> None:
+        ktap = (f"# tdx-init-mem: start {self.NAME}\n  1..2\n  #  RUN           {self.CASE} ...\n")
+        made = boot.Outcome(ktap=ktap, ready=True, reason="panic", report=REPORT)
+        for traces, status in ((("*",), errors.PASSED), (("after the *",), errors.FAILED)):
+            row = known_issues.Known("v6.18", "base", self.NAME, self.CASE, "6.19", traces)
+            with unittest.mock.patch.object(known_issues, "KNOWN", (row,)):
+                verdict = judge.judge(made, [self.NAME], judge.Kernel("v6.18", "base"))
+            self.assertEqual(verdict.status, status)
+            if status == errors.PASSED:
+                self.assertEqual(expectations.describe(verdict.programs[0]),
+                                 "0 pass, 1 known bug, 1 not run")
+
     def test_of_what_is_undefined(self) -> None:
         for sure, status in ((True, errors.FAILED), (False, errors.PASSED)):
             row = known_issues.Known("v6.18", "base", self.NAME, self.CASE, "6.19", (), sure)
