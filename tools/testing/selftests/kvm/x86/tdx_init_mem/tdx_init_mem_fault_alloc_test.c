@@ -273,7 +273,7 @@ TD_TEST_F(keyid, is_given_back)
 		.fn = alloc_init_vm,
 		.check = alloc_check_vm,
 	};
-	unsigned int i, capacity = keyid_capacity();
+	unsigned int i, nr, capacity = keyid_capacity();
 	struct alloc *a = &self->a;
 	struct alloc_goes goes;
 
@@ -284,10 +284,21 @@ TD_TEST_F(keyid, is_given_back)
 
 	/* The last one that must not fail comes after the KeyID for sure. */
 	alloc_rebuild(a, WITHOUT_TD);
-	for (i = 0; i <= capacity; i++) {
-		tdx_fault_arm(goes.nr);
-		EXPECT_RESULT(-ENOMEM, alloc_init_vm(a));
+	for (i = 0, nr = goes.nr; i <= capacity;) {
+		int r;
+
+		tdx_fault_arm(nr);
+		r = alloc_init_vm(a);
+		if (!r && nr > goes.nr / 2) {
+			/* KASAN allocates, too, for stacks that are new to it: less than before. */
+			tdx_fault_disarm();
+			alloc_rebuild(a, WITHOUT_TD);
+			nr--;
+			continue;
+		}
+		EXPECT_RESULT(-ENOMEM, r);
 		ASSERT_TRUE(tdx_fault_disarm());
+		i++;
 	}
 	EXPECT_RESULT(0, alloc_init_vm(a));
 }
