@@ -234,7 +234,7 @@ static int operation_fn(void *arg)
 	return r;
 }
 
-/* Whether it is at its end while populate waits, as a decoupled kernel promises from @promised on. */
+/* It ends while populate waits, as a decoupled kernel promises from the version @promised on. */
 static enum tdx_task_state expect_not_blocked(struct __test_metadata *_metadata,
 					      struct operation *beside, const char *name,
 					      blocked_op *op, struct blocked *b,
