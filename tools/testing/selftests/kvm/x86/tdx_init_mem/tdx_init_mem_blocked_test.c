@@ -140,6 +140,16 @@ static int write_nx_huge_pages(const char *value)
 	return r;
 }
 
+/* "Y", "N" or "never", of which the latter is for ever. */
+static void read_nx_huge_pages(char *value, size_t size)
+{
+	int fd = open(NX_HUGE_PAGES, O_RDONLY | O_CLOEXEC);
+	ssize_t len = read(fd, value, size - 1);
+
+	value[len < 0 ? 0 : len] = '\0';
+	close(fd);
+}
+
 static int force_nx_huge_pages(struct blocked __always_unused *b)
 {
 	return write_nx_huge_pages("force");
@@ -308,6 +318,7 @@ FIXTURE(host)
 {
 	struct blocked b;
 	struct operation behind;
+	char nx_huge_pages[8];
 };
 
 FIXTURE_SETUP(host)
@@ -316,6 +327,7 @@ FIXTURE_SETUP(host)
 		SKIP(return, "%s", tdx_park_lacks());
 	if (tdx_host_forbids_disruption())
 		SKIP(return, "%s", tdx_host_forbids_disruption());
+	read_nx_huge_pages(self->nx_huge_pages, sizeof(self->nx_huge_pages));
 	if (write_nx_huge_pages("off"))
 		SKIP(return, "nx_huge_pages cannot be changed");
 
@@ -330,7 +342,7 @@ FIXTURE_TEARDOWN(host)
 	tdx_task_finish(&b->populate.task);
 	tdx_task_finish(&b->beside.task);
 	tdx_task_finish(&self->behind.task);
-	write_nx_huge_pages("auto");
+	write_nx_huge_pages(self->nx_huge_pages);
 	blocked_destroy(_metadata, b);
 }
 
