@@ -233,12 +233,14 @@ run_command() # seconds command
 		setsid sh -c "$2" </dev/null
 		ring /tmp/status $?
 	) >"$ktap" 2>&1 3<&- &
+	writer=$!
 	if ! await "$1" /tmp/status; then
 		mark "timeout command"
 		dump_stacks
 		finish "timeout in command"
 	fi
 	read -r status </tmp/status
+	wait $writer # its end sends what the serial line still has
 	mark "done command status=$status"
 }
 

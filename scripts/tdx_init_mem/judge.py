@@ -146,7 +146,7 @@ def judge_known(programs: typing.Sequence[Program], kernel: Kernel) -> typing.Li
             for case in program.cases:
                 if not known_issues.matches((case.name, row.case)):
                     continue
-                if case.status is Status.CRASH and row.may_be_fatal:
+                if Status.CRASH is case.status is program.status and row.may_be_fatal:
                     died = True
                     case.status = Status.FAIL
                 if case.status is Status.FAIL:

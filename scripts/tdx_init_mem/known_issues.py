@@ -26,7 +26,7 @@ class Known:
 
     @property
     def may_be_fatal(self) -> bool:
-        """Anything may follow: the end of the kernel, too."""
+        """Only "*" is: a panic within the case is the bug, too. A hang never is."""
         return "*" in self.traces
 
 

@@ -223,6 +223,12 @@ class KnownTraces(unittest.TestCase):
             if status == errors.PASSED:
                 self.assertEqual(expectations.describe(verdict.programs[0]),
                                  "0 pass, 1 known bug, 1 not run")
+            # A program that ended by itself owes the result, whatever the row says.
+            made.ktap += f"not ok 1 {self.NAME} # exit=1\n"
+            with unittest.mock.patch.object(known_issues, "KNOWN", (row,)):
+                verdict = judge.judge(made, [self.NAME], judge.Kernel("v6.18", "base"))
+            self.assertEqual(verdict.status, errors.FAILED)
+            made.ktap = ktap
 
     def test_of_what_is_undefined(self) -> None:
         for sure, status in ((True, errors.FAILED), (False, errors.PASSED)):
