@@ -23,7 +23,7 @@
 #define CONVERTED 14
 #define POPULATED 15
 
-/* Written, it takes kvm_lock, by which VMs come and go, and slots_lock of each VM under it. */
+/* Changed, it takes kvm_lock, by which VMs come and go, and slots_lock of each VM under it. */
 #define NX_HUGE_PAGES "/sys/module/kvm/parameters/nx_huge_pages"
 
 struct blocked;
@@ -359,7 +359,7 @@ TD_TEST_F(host, vms_come_and_go_while_populate_is_parked)
 	blocked_expect_populate(_metadata, b, false);
 	EXPECT_RESULT(0, tdx_task_finish(&b->beside.task));
 	EXPECT_RESULT(0, tdx_task_finish(&self->behind.task));
-	/* All that is mapped of ordinary guests went, and nothing of the TD. */
+	/* All that is mapped of ordinary guests went, and nothing private of the TD. */
 	td_complete(_metadata, &b->td);
 }
 
