@@ -210,7 +210,10 @@ static void alloc_fail_and_complete(struct __test_metadata *_metadata, struct al
 	td_complete(_metadata, &a->td);
 }
 
-TD_TEST_F(alloc, each_fails_in_turn)
+/* The operation once for each of its allocations: more than a minute under KASAN. */
+#define ALLOC_TIMEOUT 110
+
+TEST_F_TIMEOUT(alloc, each_fails_in_turn, ALLOC_TIMEOUT)
 {
 	alloc_fail_and_complete(_metadata, &self->a, variant, false);
 }
