@@ -83,7 +83,7 @@ DROP_GMEM = ("6.18, KVM_MEM_GUEST_MEMFD of a memslot cannot be toggled; until th
              "binding to a slot that forgot it, and the TD's pages outlive its KeyID")
 DROPPED = ("WARNING at arch/x86/kvm/x86.c:* kvm_arch_commit_memory_region",
            # The file's binding is used after it was freed: anything may follow.
-           "BUG: *", "Oops*", "general protection fault*",
+           "BUG: *", "Oops*", "KASAN: *", "general protection fault*",
            "WARNING at arch/x86/kvm/vmx/tdx.c:* tdx_sept_remove_private_spte",
            "WARNING at arch/x86/kvm/vmx/tdx.c:* __tdx_reclaim_page",
            "emulator: sanitizer: keyid-freed-with-pages: *",
