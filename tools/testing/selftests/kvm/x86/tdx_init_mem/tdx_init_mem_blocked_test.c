@@ -8,7 +8,7 @@
  * with GUEST_MEMFD_FLAG_INIT_SHARED, so that a fault ends in SIGBUS before it
  * could ask for a lock.
  */
-#include "tdx_init_mem.h"
+#include "tdx_init_mem_gmem.h"
 
 #define OTHER_GPA (TD_GPA + 0x10000000)
 #define NEW_GPA (TD_GPA + 0x20000000)
@@ -131,28 +131,10 @@ static int finalize_vm(struct blocked *b)
 	return __vm_tdx_finalize(b->td.vm) ? -errno : 0;
 }
 
-static int write_nx_huge_pages(const char *value)
-{
-	int fd = open(NX_HUGE_PAGES, O_WRONLY | O_CLOEXEC);
-	int r = fd < 0 || write(fd, value, strlen(value)) < 0 ? -errno : 0;
-
-	close(fd);
-	return r;
-}
-
-/* "Y", "N" or "never", of which the latter is for ever. */
-static void read_nx_huge_pages(char *value, size_t size)
-{
-	int fd = open(NX_HUGE_PAGES, O_RDONLY | O_CLOEXEC);
-	ssize_t len = read(fd, value, size - 1);
-
-	value[len < 0 ? 0 : len] = '\0';
-	close(fd);
-}
-
 static int force_nx_huge_pages(struct blocked __always_unused *b)
 {
-	return write_nx_huge_pages("force");
+	knob_write(NX_HUGE_PAGES, "force");
+	return 0;
 }
 
 /* One that has nothing to do with the TD. */
@@ -327,11 +309,15 @@ FIXTURE_SETUP(host)
 		SKIP(return, "%s", tdx_park_lacks());
 	if (tdx_host_forbids_disruption())
 		SKIP(return, "%s", tdx_host_forbids_disruption());
-	read_nx_huge_pages(self->nx_huge_pages, sizeof(self->nx_huge_pages));
-	if (write_nx_huge_pages("off"))
+	if (access(NX_HUGE_PAGES, W_OK))
+		SKIP(return, "nx_huge_pages cannot be changed");
+	/* "Y", "N" or "never", of which the latter is for ever. */
+	knob_read(NX_HUGE_PAGES, self->nx_huge_pages, sizeof(self->nx_huge_pages));
+	if (!strcmp(self->nx_huge_pages, "never"))
 		SKIP(return, "nx_huge_pages cannot be changed");
 
 	blocked_create(&self->b);
+	knob_write(NX_HUGE_PAGES, "off");
 }
 
 FIXTURE_TEARDOWN(host)
@@ -342,7 +328,7 @@ FIXTURE_TEARDOWN(host)
 	tdx_task_finish(&b->populate.task);
 	tdx_task_finish(&b->beside.task);
 	tdx_task_finish(&self->behind.task);
-	write_nx_huge_pages(self->nx_huge_pages);
+	knob_write(NX_HUGE_PAGES, self->nx_huge_pages);
 	blocked_destroy(_metadata, b);
 }
 
