@@ -248,6 +248,29 @@ class KnownTraces(unittest.TestCase):
         self.assertEqual(verdict.status, errors.FAILED)
         self.assertIn("leak", " ".join(verdict.findings))
 
+    def judged_behind(self, *says: str, splat: str = SPLAT) -> judge.Verdict:
+        """With a case behind the known bug that fails, and says so."""
+        ktap = (f"# tdx-init-mem: start {self.NAME}\n  1..2\n  not ok 1 {self.CASE}\n"
+                + "".join(f"  # {text}\n" for text in says)
+                + f"  not ok 2 audit.x\nnot ok 1 {self.NAME} # exit=1\nBail out! x\n")
+        console_text = (f"[    1.000000] tdx-init-mem: start {self.NAME}\n[    2.000000] {splat}\n"
+                        f"[    3.000000] tdx-init-mem: done {self.NAME} status=1\n")
+        made = boot.Outcome(console=console_text, ktap=ktap, ready=True, complete=True,
+                            report=with_left(False))
+        return judge.judge(made, [self.NAME], judge.Kernel("v6.18", "base"))
+
+    def test_turn_lockdep_off_for_the_cases_behind(self) -> None:
+        off = ("a.h:298:x:lockdep gave up: debug_locks is 0",
+               "a.h:299:x:Expected 0 (0) != tdx_audit_is_clean(report) (0)", "x: Test failed")
+        verdict = self.judged_behind(*off)
+        self.assertEqual((verdict.status, verdict.findings), (errors.PASSED, []))
+        self.assertEqual(verdict.programs[0].cases[1].reason, f"lockdep is off since {self.CASE}")
+        for says in (off[1:], (), (*off, "a.h:295:x:the kernel complained 1 times, first: BUG"),
+                     (*off, "a.c:1:x:Expected 0 (0) == populate (22)")):
+            self.assertEqual(self.judged_behind(*says).status, errors.FAILED)
+        # Nothing was reported that could have turned it off.
+        self.assertEqual(self.judged_behind(*off, splat="fine").status, errors.FAILED)
+
     def test_let_the_rest_run_and_pass(self) -> None:
         first = self.judged(self.SPLAT, rest=[ABI])
         self.assertEqual((first.status, first.findings), (errors.FAILED, []))
