@@ -5,12 +5,13 @@
 #   make test-lines  every released line from 6.16 on: an hour of kernel builds
 #   make test-series  the suite after each patch of the series: an hour and a half
 #   make test-mutants  plants one bug after the other: about an hour
+#   make test-files  what no other test file would find, for each of them: more than an hour
 #   make test-soak  one kernel's whole suite 50 times, with 2 and 4 CPUs: three hours and more
 #   make test-speed  the developer's loop, and a boot with and without the plugin
 #   make lint   style of everything in the repository
 #   make check  unit tests of the models only: seconds, no root, no kernel
 
-.PHONY: run test test-lines test-series test-mutants test-soak test-speed lint check clean
+.PHONY: run test test-lines test-series test-mutants test-files test-soak test-speed lint check clean
 run:
 	scripts/tdx-init-mem setup
 	scripts/tdx-init-mem matrix
@@ -24,6 +25,9 @@ test-series:
 
 test-mutants:
 	scripts/prove mutants
+
+test-files:
+	scripts/prove files
 
 test-soak:
 	scripts/prove soak

@@ -9,9 +9,8 @@ import sys
 import traceback
 import typing
 
-from . import (compare, compose, configuration, coverage, errors, job,
-               known_issues, lines,
-               matrix, mutant, mutants, packages, paths, qemu, report, selftests, series,
+from . import (compare, compose, configuration, coverage, errors, job, known_issues, lines, matrix,
+               mutant, mutants, packages, paths, qemu, report, selftests, sentinels, series,
                series_build, series_check, shell, sources, steps)
 
 DESCRIPTION = "Run the TDX init-mem tests of KVM on an emulated TDX host."
@@ -116,8 +115,11 @@ def parser() -> Parser:
                          help="mutants of this line (default: those of the matrix); repeatable")
     planted.add_argument("--only", action="append", default=[], metavar="ID",
                          help="these mutants, by glob; repeatable")
-    planted.add_argument("--full", action="store_true",
+    breadth = planted.add_mutually_exclusive_group()
+    breadth.add_argument("--full", action="store_true",
                          help="the whole suite for each, and what only one test file finds")
+    breadth.add_argument("--files", action="store_true",
+                         help="for each test file a mutant that no other file finds")
     planted.add_argument("--list", action="store_true", help="list them, plant nothing")
     planted.add_argument("--json", type=pathlib.Path, metavar="FILE")
     planted.add_argument("--rst", type=pathlib.Path, metavar="FILE",
@@ -294,8 +296,9 @@ def do_mutants(out: steps.Steps, options: argparse.Namespace) -> int:
     found = mutant.load(options.kernel or list(lines.DEFAULT_LINES), options.only)
     if options.list:
         return mutants.print_list(out, found)
-    return mutants.run(out, mutants.Order(found, options.full, options.qemu, options.json,
-                                            options.rst))
+    order = mutants.Order(found, options.full, bool(options.only), options.qemu, options.json,
+                          options.rst)
+    return sentinels.run(out, order) if options.files else mutants.run(out, order)
 
 
 def do_coverage(out: steps.Steps, options: argparse.Namespace) -> int:

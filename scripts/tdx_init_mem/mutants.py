@@ -25,6 +25,7 @@ class Order:
 
     mutants: typing.Sequence[mutant.Mutant]
     full: bool = False
+    some: bool = False  # not all that there are
     qemu: typing.Optional[str] = None
     json: typing.Optional[pathlib.Path] = None
     rst: typing.Optional[pathlib.Path] = None
@@ -64,20 +65,27 @@ def run_kernel(out: steps.Steps, order: Order, group: typing.Sequence[mutant.Mut
     """The mutants of one kernel, if that kernel passes without them."""
     whole = order.full or any(one.survives for one in group)
     tests = () if whole else tests_of(glob for one in group for glob in one.killed_by)
-    control = dataclasses.replace(job_of(order, group[0], tests), applied=())
+    status, why = control(out, job_of(order, group[0], tests))
+    if status:
+        return [Result(one, Outcome.BROKEN, status, why=why) for one in group]
+    return [run_mutant(out, order, one) for one in group]
+
+
+def control(out: steps.Steps, planted: job.Job) -> typing.Tuple[int, str]:
+    """The kernel without the mutant: 0, or else the status and why nothing can be said of it."""
+    without = dataclasses.replace(planted, applied=())
     status, why = errors.PASSED, ""
     try:
-        verdict = matrix.run_one(out, control)
+        verdict = matrix.run_one(out, without)
         if not out.dry_run:
-            status, _, notes = matrix.judge_row(control, verdict, "")
+            status, _, notes = matrix.judge_row(without, verdict, "")
             why = (notes or ["no test ran"])[-1] if status else ""
     except errors.Stop as stop:
         status, why = stop.status, str(stop)
     if status:
-        why = f"{control.name} does not pass without it: {why}"
+        why = f"{without.name} does not pass without it: {why}"
         out.say(f"mutants: {why}")
-        return [Result(one, Outcome.BROKEN, status, why=why) for one in group]
-    return [run_mutant(out, order, one) for one in group]
+    return status, why
 
 
 def run_mutant(out: steps.Steps, order: Order, one: mutant.Mutant) -> Result:
