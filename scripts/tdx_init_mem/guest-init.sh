@@ -28,6 +28,9 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
 
 ktap=/dev/ttyS1
 stty -F "$ktap" raw -echo -onlcr 2>/dev/null
+# Open to the end: the last close waits until all is sent, but not on if a child, which may be a
+# test's orphan, ends meanwhile, and what is left is lost.
+exec 4>"$ktap"
 counters=/dev/ttyS2
 stty -F "$counters" raw -echo -onlcr 2>/dev/null
 stty -F /dev/console -echo 2>/dev/null
@@ -45,11 +48,12 @@ mark()
 
 say()
 {
-	echo "$*" >"$ktap"
+	echo "$*" >&4
 }
 
 finish()
 {
+	stty -F "$ktap" raw -echo -onlcr 2>/dev/null # waits until all is sent, and has no children
 	mark end "$*"
 	sync
 	poweroff -f
@@ -193,7 +197,7 @@ run_one() # program timeout pattern
 			ring /tmp/status-$number $?
 		) 2>&1 | awk '{ print "  " $0; fflush() }' >"$ktap"
 		ring /tmp/drained-$number yes
-	} 3<&- &
+	} 3<&- 4>&- &
 	reader=$!
 
 	if ! await "$2" /tmp/status-$number; then
@@ -204,8 +208,7 @@ run_one() # program timeout pattern
 		finish "timeout in $1"
 	fi
 	read -r status </tmp/status-$number
-	# Not for ever: a process that the test left behind may hold its output open. And not without
-	# wait: its SIGCHLD, amid the last close of a serial line, would let the line lose what it has.
+	# Not for ever: a process that the test left behind may hold its output open.
 	if await 5 /tmp/drained-$number; then
 		wait $reader
 	else
@@ -232,7 +235,7 @@ run_command() # seconds command
 		cd /kselftest 2>/dev/null || cd /tests || exit 126
 		setsid sh -c "$2" </dev/null
 		ring /tmp/status $?
-	) >"$ktap" 2>&1 3<&- &
+	) >"$ktap" 2>&1 3<&- 4>&- &
 	writer=$!
 	if ! await "$1" /tmp/status; then
 		mark "timeout command"
@@ -240,7 +243,7 @@ run_command() # seconds command
 		finish "timeout in command"
 	fi
 	read -r status </tmp/status
-	wait $writer # its end sends what the serial line still has
+	wait $writer
 	mark "done command status=$status"
 }
 
