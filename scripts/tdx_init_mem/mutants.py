@@ -169,6 +169,11 @@ def print_only_by(out: steps.Steps, results: typing.Sequence[Result]) -> None:
         out.say(f"  {name}: {', '.join(only.get(name, ['none']))}")
 
 
+def found_by(killers: typing.Iterable[kills.Killer]) -> typing.List[typing.Dict[str, typing.Any]]:
+    return [{"family": killer.family, "case": killer.case, "finding": killer.finding,
+             "says": list(failures.speech(killer.says))} for killer in killers]
+
+
 def as_data(results: typing.Sequence[Result]) -> typing.List[typing.Dict[str, typing.Any]]:
     """What --json writes."""
     return [{
@@ -177,8 +182,7 @@ def as_data(results: typing.Sequence[Result]) -> typing.List[typing.Dict[str, ty
         "survives": result.mutant.survives, "outcome": result.outcome.value,
         "status": kills.status(result), "complaint": kills.complaint(result),
         "killers": [str(killer) for killer in result.killers],
-        "found_by": [{"family": killer.family, "case": killer.case, "finding": killer.finding,
-                      "says": list(failures.speech(killer.says))} for killer in result.killers],
+        "found_by": found_by(result.killers),
         "families": result.families,
         "whole_suite": result.whole_suite, "seconds": round(result.seconds, 1),
     } for result in results]

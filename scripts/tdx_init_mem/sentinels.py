@@ -13,7 +13,7 @@ import itertools
 import json
 import typing
 
-from . import compose, errors, kills, matrix, mutant, mutants, report, steps
+from . import compose, errors, failures, kills, matrix, mutant, mutants, report, steps
 from .results import Status
 
 TOGETHER = 4
@@ -25,6 +25,9 @@ WORTH: typing.Dict[str, str] = {
     "stress": "random programs: what it alone finds is a rule that a file is to be written for",
     "stress_race": "random programs of two threads: as for stress",
 }
+
+
+Killers = typing.Tuple[kills.Killer, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +43,14 @@ class Sentinel:
     """A candidate that proved true."""
 
     mutant: mutant.Mutant
-    found_by: str  # the file's first case that failed
+    killers: Killers  # of its file
     programs: int  # of other files, which found nothing
     cases: int
 
     def as_data(self) -> typing.Dict[str, typing.Any]:
         one = self.mutant
         return {"line": one.line, "variant": one.variant, "id": one.id, "breaks": one.breaks,
-                "found_by": self.found_by, "other_programs": self.programs,
+                "found_by": mutants.found_by(self.killers), "other_programs": self.programs,
                 "other_cases": self.cases}
 
 
@@ -55,7 +58,7 @@ class Sentinel:
 class Seen:
     """What some files make of a kernel."""
 
-    killers: typing.Tuple[kills.Killer, ...] = ()
+    killers: Killers = ()
     programs: int = 0
     cases: int = 0  # that passed
     broken: str = ""  # why there is nothing to be said
@@ -117,44 +120,44 @@ def run(out: steps.Steps, order: mutants.Order) -> int:
 def prove(out: steps.Steps, order: mutants.Order, several: typing.Sequence[Candidate]) -> Found:
     """Those of the candidates, of one kernel, that are sentinels."""
     names = [one.family for one in several]
-    found_by = {one.family: by_its_own(out, order, one, names) for one in several}
-    return by_nobody_else(out, order, [one for one in several if found_by[one.family]], found_by)
+    own = {one.family: by_its_own(out, order, one, names) for one in several}
+    return by_nobody_else(out, order, [one for one in several if own[one.family]], own)
 
 
 def by_its_own(out: steps.Steps, order: mutants.Order, one: Candidate,
-               names: typing.Sequence[str]) -> str:
-    """The first case of its file that finds it; "" if none does, or if another of @names does."""
+               names: typing.Sequence[str]) -> Killers:
+    """What of its file finds it; nothing if none does, or if another of @names does."""
     out.say(f"\nmutant {one.mutant}: does {one.family} find it? {one.mutant.breaks}")
     seen = look(out, order, [one], names)
     if out.dry_run:
-        return "not run"
-    own = [killer for killer in seen.killers if killer.family == one.family]
+        return (kills.Killer(one.family, ""),)
+    own = tuple(killer for killer in seen.killers if killer.family == one.family)
     if own and seen.families != {one.family}:
         # The others may have failed at what this failure left behind.
         seen = look(out, order, [one], [name for name in names if name != one.family])
         seen = dataclasses.replace(seen, killers=(*own, *seen.killers))
     if own and seen.families == {one.family} and not seen.broken:
-        return str(own[0])
+        return own
     out.say(f"mutant {one.mutant}: {seen.summary}")
-    return ""
+    return ()
 
 
 def by_nobody_else(out: steps.Steps, order: mutants.Order, several: typing.Sequence[Candidate],
-                   found_by: typing.Mapping[str, str]) -> Found:
+                   own: typing.Mapping[str, Killers]) -> Found:
     if not several:
         return {}
-    own = {one.family for one in several}
+    without = {one.family for one in several}
     named = ", ".join(str(one.mutant) for one in several)
-    out.say(f"\nmutants {named}: who finds them without {', '.join(sorted(own))}?")
+    out.say(f"\nmutants {named}: who finds them without {', '.join(sorted(without))}?")
     seen = look(out, order, several, [name for name in map(mutant.family, compose.programs())
-                                      if name not in own])
+                                      if name not in without])
     if not seen.killers and not seen.broken:
-        return {one.family: Sentinel(one.mutant, found_by[one.family], seen.programs, seen.cases)
+        return {one.family: Sentinel(one.mutant, own[one.family], seen.programs, seen.cases)
                 for one in several}
     out.say(f"mutants {named}: {seen.summary}")
     half = len(several) // 2
-    return {} if not half else {**by_nobody_else(out, order, several[:half], found_by),
-                                **by_nobody_else(out, order, several[half:], found_by)}
+    return {} if not half else {**by_nobody_else(out, order, several[:half], own),
+                                **by_nobody_else(out, order, several[half:], own)}
 
 
 def look(out: steps.Steps, order: mutants.Order, several: typing.Sequence[Candidate],
@@ -189,7 +192,7 @@ def summarise(out: steps.Steps, order: mutants.Order, families: typing.Sequence[
         if name in found:
             one = found[name]
             rows.append([name, f"{one.mutant.line} {one.mutant.variant}", one.mutant.id,
-                         one.found_by, f"{one.programs} files, {one.cases} cases"])
+                         str(one.killers[0]), f"{one.programs} files, {one.cases} cases"])
         else:
             rows.append([name, "", WORTH.get(name, f"! {complaint(name, found)}"), "", ""])
     out.say()
@@ -209,4 +212,7 @@ def summarise(out: steps.Steps, order: mutants.Order, families: typing.Sequence[
             {name: found[name].as_data() if name in found else
              {"worth": WORTH.get(name, ""), "complaint": complaint(name, found)}
              for name in families}, indent=1) + "\n", encoding="utf-8")
+    if order.rst:
+        order.rst.write_text(failures.page([one.as_data() for one in found.values()]),
+                             encoding="utf-8")
     return status

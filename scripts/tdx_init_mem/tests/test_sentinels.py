@@ -54,7 +54,8 @@ class Files(unittest.TestCase):
                     if self.spoils[name] in ran}
         programs = [Program(f"{mutant.PREFIX}{name}{mutant.SUFFIX}",
                             Status.FAIL if name in failing else Status.PASS, "",
-                            [Case("a.b", Status.FAIL if name in failing else Status.PASS)])
+                            [Case("a.b", Status.FAIL, "", ["# a.c:1:b:it hangs"])
+                             if name in failing else Case("a.b", Status.PASS)])
                     for name in ran]
         return judge.Verdict(errors.FAILED if failing else errors.PASSED, programs)
 
@@ -62,10 +63,11 @@ class Files(unittest.TestCase):
         self.text = io.StringIO()
         with tempfile.TemporaryDirectory() as directory, \
                 unittest.mock.patch.object(matrix, "run_one", self.run_one):
-            file = pathlib.Path(directory) / "files.json"
-            status = sentinels.run(steps.Steps(self.text),
-                                   mutants.Order(planted, some=some, json=file))
+            file, page = (pathlib.Path(directory) / name for name in ("files.json", "page.rst"))
+            status = sentinels.run(steps.Steps(self.text), mutants.Order(
+                planted, some=some, json=file, rst=page))
             self.json = json.loads(file.read_text(encoding="utf-8"))
+            self.rst = page.read_text(encoding="utf-8")
         return status
 
     def asked(self) -> typing.List[typing.Tuple[str, str]]:
@@ -82,7 +84,9 @@ class Files(unittest.TestCase):
                                         ("h", "abi busy hole"), ("a b h", "stress")])
         self.assertEqual(self.json["hole"], {
             "line": "v7.3", "variant": "decoupled", "id": "h", "breaks": "it",
-            "found_by": "hole/a.b", "other_programs": 1, "other_cases": 1})
+            "found_by": [{"family": "hole", "case": "a.b", "finding": "", "says": ["it hangs"]}],
+            "other_programs": 1, "other_cases": 1})
+        self.assertIn("h (v7.3, decoupled): it", self.rst)
         self.assertIn("4 files: 3 with a mutant that no other finds, 1 for another reason, 0 with "
                       "neither", self.text.getvalue())
 
