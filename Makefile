@@ -3,6 +3,7 @@
 #   make run    from a fresh machine to a verdict: both lines, all variants
 #   make test   everything that proves the project itself
 #   make test-lines  every released line from 6.16 on: an hour of kernel builds
+#   make test-kasan  the oldest and the newest of them with KASAN: half an hour and more
 #   make test-series  the suite after each patch of the series: an hour and a half
 #   make test-mutants  plants one bug after the other: about an hour
 #   make test-files  what no other test file would find, for each of them: more than an hour
@@ -11,13 +12,17 @@
 #   make lint   style of everything in the repository
 #   make check  unit tests of the models only: seconds, no root, no kernel
 
-.PHONY: run test test-lines test-series test-mutants test-files test-soak test-speed lint check clean
+.PHONY: run test test-lines test-kasan test-series test-mutants test-files test-soak test-speed
+.PHONY: lint check clean
 run:
 	scripts/tdx-init-mem setup
 	scripts/tdx-init-mem matrix
 
 test-lines:
 	scripts/prove lines
+
+test-kasan:
+	scripts/prove kasan
 
 test-series:
 	scripts/tdx-init-mem setup
