@@ -29,6 +29,9 @@ CPU = "max,vendor=GenuineIntel,family=6,model=173,stepping=1,-hypervisor,-svm,-e
 CMDLINE = ("console=ttyS0,115200", "ignore_loglevel", "printk.devkmsg=on", "log_buf_len=4M",
            "panic=-1", "sysrq_always_enabled")
 COUNTERS = "counters.log"  # of gcov, if the kernel has any
+CPUS = "cpus.log"  # of a machine that hung
+# What SysRq cannot tell of a kernel that does not listen yet, or no longer.
+CPU_QUESTIONS = ("info registers -a", "info lapic 0", "info lapic 1", "info pic")
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)  # a thread that forks may not look for it any more
 POLL = 0.1
@@ -125,6 +128,23 @@ class Control:
         time.sleep(0.2)
         os.write(self._keys, key.encode())
 
+    def ask_for_cpus(self) -> None:
+        for question in CPU_QUESTIONS:
+            self._send("human-monitor-command", **{"command-line": question})
+
+    def answers(self) -> str:
+        """To all such questions so far."""
+        raw = b""
+        with contextlib.suppress(OSError):
+            while more := self._qmp.recv(1 << 16, socket.MSG_DONTWAIT):
+                raw += more
+        found = []
+        for line in raw.splitlines():
+            with contextlib.suppress(ValueError):
+                answer = json.loads(line).get("return")
+                found += [answer] if isinstance(answer, str) else []
+        return "\n".join(found).replace("\r", "")
+
     def _send(self, command: str, **arguments: str) -> None:
         request = json.dumps({"execute": command, "arguments": arguments})
         with contextlib.suppress(OSError):  # QEMU is gone: the caller will notice
@@ -165,6 +185,9 @@ def boot(out: steps.Steps, machine: Machine, dog: watchdog.Watchdog,
         finally:
             if child.poll() is None:
                 steps.end_process(child, group=True)
+        answers = control.answers()
+        if answers:
+            (machine.directory / CPUS).write_text(answers, encoding="utf-8")
         stderr.seek(0)
         return collect(machine, dog, child.returncode, stderr.read())
 
@@ -183,6 +206,8 @@ def watch(child: "subprocess.Popen[typing.Any]", console: Tail, ktap: Tail, cont
                 control.quit()
             elif action == watchdog.KILL:
                 return
+            elif action == watchdog.CPUS:
+                control.ask_for_cpus()
             else:
                 control.sysrq(action)
 

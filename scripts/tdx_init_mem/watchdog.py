@@ -13,6 +13,7 @@ PLANTED = "tdx_init_mem planted:"
 
 QUIT = "quit"
 KILL = "kill"
+CPUS = "cpus"  # what they do, of the machine and not of its kernel
 SYSRQ_KEYS = ("w", "l", "d")
 
 # The one place that says how slow a machine may be.
@@ -76,7 +77,7 @@ class Watchdog:
             self._active = self._now
 
     def due(self, now: float) -> typing.List[str]:
-        """What to do now: QUIT, KILL, or a SysRq key."""
+        """What to do now: QUIT, KILL, CPUS, or a SysRq key."""
         self._now = now
         if not self._script and not self._interactive:
             if not self.ready_after and now - self._start > self._boot_limit:
@@ -93,7 +94,7 @@ class Watchdog:
         """Lets the guest finish its report, asks for the stacks, ends it."""
         self.reason = reason
         keys = [(GRACE + number * PER_KEY, key) for number, key in enumerate(SYSRQ_KEYS)]
-        self._plan([*keys, (GRACE + (len(keys) + 1) * PER_KEY, QUIT)])
+        self._plan([(0.0, CPUS), *keys, (GRACE + (len(keys) + 1) * PER_KEY, QUIT)])
 
     def _plan(self, script: typing.Sequence[typing.Tuple[float, str]]) -> None:
         self._script = [(self._now + delay, action) for delay, action in script]

@@ -22,7 +22,8 @@ class Watchdog(unittest.TestCase):
         dog = watchdog.Watchdog(0.0)
         dog.due(4.0)
         dog.console([READY, "[   22.0] INFO: task prog:67 blocked for more than 10 seconds."])
-        self.assertEqual(advance(dog, 4.0, 10.0), [*watchdog.SYSRQ_KEYS, watchdog.QUIT])
+        self.assertEqual(advance(dog, 4.0, 10.0), [watchdog.CPUS, *watchdog.SYSRQ_KEYS,
+                                                    watchdog.QUIT])
         self.assertEqual(dog.reason, "hung task")
 
     def test_saved_hang_is_recognised(self) -> None:
