@@ -233,8 +233,7 @@ class Lane:
         slow = job.extra.slowness
         orders = [initramfs.Order(by_name[name], job.timeout * slow, case) for name, case in chosen]
         initramfs.pack(self.out, self.image, self.built.obj, orders, settings(job), job.parameters)
-        outcome = boot.boot(self.out, self.machine(directory), watchdog.Watchdog(slowness=slow),
-                            self.stop)
+        outcome = self.boot_up(directory)
         self.out.log(f"userspace after {outcome.ready_after:.1f} s")
         if outcome.report and outcome.report.get("sanitizer"):
             sanitizer.add_symbols(outcome.report, symbols.load(self.built.obj, outcome.console))
@@ -242,6 +241,17 @@ class Lane:
                               released=not (job.kernel_src or job.tarball),
                               patched=bool(job.applied))
         return judge.judge(outcome, [name for name, _ in chosen], kernel)
+
+    def boot_up(self, directory: pathlib.Path) -> boot.Outcome:
+        """Once more if it falls silent before userspace: one boot of hundreds does, why is not known."""
+        for where in (directory, directory / "again"):
+            outcome = boot.boot(self.out, self.machine(where),
+                                watchdog.Watchdog(slowness=self.job.extra.slowness), self.stop)
+            if outcome.ready or not outcome.reason.startswith(watchdog.SILENT):
+                break
+            self.out.say(f"the machine did not boot: {outcome.reason}; what its CPUs did is in "
+                         f"{paths.shown(where / boot.CPUS)}")
+        return outcome
 
     def run(self, chosen: typing.Sequence[lanes.Chosen]) -> judge.Verdict:
         """After a splat the rest runs on a fresh boot; after a hang, only with keep_going."""

@@ -15,6 +15,7 @@ QUIT = "quit"
 KILL = "kill"
 CPUS = "cpus"  # what they do, of the machine and not of its kernel
 SYSRQ_KEYS = ("w", "l", "d")
+SILENT = "silent for"  # how that reason begins
 
 # The one place that says how slow a machine may be.
 BOOT_LIMIT = 120.0
@@ -83,7 +84,7 @@ class Watchdog:
             if not self.ready_after and now - self._start > self._boot_limit:
                 self._hang(f"no userspace after {self._boot_limit:.0f} s")
             elif now - self._active > self._silence_limit:
-                self._hang(f"silent for {self._silence_limit:.0f} s")
+                self._hang(f"{SILENT} {self._silence_limit:.0f} s")
         actions = [action for at, action in self._script if at <= now]
         self._script = [(at, action) for at, action in self._script if at > now]
         if QUIT in actions and self.ended and not self.reason:
