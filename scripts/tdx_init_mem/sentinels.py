@@ -2,8 +2,8 @@
 """What each test file is for: a planted bug that no other file finds, its sentinel.
 
 Whether the file finds it, is asked of each mutant alone. Whether the rest of the suite does, of
-several planted at once, as it hardly ever does, and takes long; if it does, of half of them, down
-to one. Of the files whose mutants are planted at once, each sees the others' mutants alone.
+several planted at once, as it hardly ever does, and takes long; the files that find one are asked of
+each again. Of the files whose mutants are planted at once, each sees the others' mutants alone.
 """
 
 import collections
@@ -151,18 +151,34 @@ def by_nobody_else(out: steps.Steps, order: mutants.Order, several: typing.Seque
     out.say(f"\nmutants {named}: who finds them without {', '.join(sorted(without))}?")
     seen = look(out, order, several, [name for name in map(mutant.family, compose.programs())
                                       if name not in without])
-    if not seen.killers and not seen.broken:
+    if seen.broken or seen.killers:
+        out.say(f"mutants {named}: {seen.summary}")
+    if seen.killers and len(several) == 1:
+        return {}
+    left = [one for one in several if not seen.killers or not finds(out, order, one, seen.families)]
+    if not seen.broken and (not seen.killers or len(left) < len(several)):
+        # Those that are left were there while all the other files found nothing.
         return {one.family: Sentinel(one.mutant, own[one.family], seen.programs, seen.cases)
-                for one in several}
-    out.say(f"mutants {named}: {seen.summary}")
+                for one in left}
     half = len(several) // 2
     return {} if not half else {**by_nobody_else(out, order, several[:half], own),
                                 **by_nobody_else(out, order, several[half:], own)}
 
 
+def finds(out: steps.Steps, order: mutants.Order, one: Candidate, families: typing.Set[str]) -> bool:
+    """Whether one of these files finds the mutant, if it is planted alone."""
+    if not families:
+        return True
+    seen = look(out, order, [one], sorted(families))
+    out.say(f"mutant {one.mutant}: {seen.summary}")
+    return bool(seen.broken or seen.killers)
+
+
 def look(out: steps.Steps, order: mutants.Order, several: typing.Sequence[Candidate],
          families: typing.Sequence[str]) -> Seen:
     """What @families make of the kernel with all these mutants."""
+    if not families:  # which a job takes for all of them
+        return Seen()
     first = several[0].mutant
     wanted = dataclasses.replace(mutants.job_of(order, first, tuple(families)), keep_going=True,
                                  applied=tuple(one.mutant.patch for one in several))

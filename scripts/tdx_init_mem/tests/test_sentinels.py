@@ -40,6 +40,7 @@ class Files(unittest.TestCase):
             self.addCleanup(patch.stop)
         self.jobs: typing.List[job.Job] = []
         self.finds: typing.Dict[str, typing.Set[str]] = {}  # mutant -> families
+        self.together: typing.Dict[typing.FrozenSet[str], typing.Set[str]] = {}
         self.stops: typing.Dict[typing.FrozenSet[str], errors.Stop] = {}
         self.spoils: typing.Dict[str, str] = {}  # family that failed -> which fails then
 
@@ -50,6 +51,7 @@ class Files(unittest.TestCase):
             raise self.stops[frozenset(planted)]
         ran = wanted.tests or FAMILIES
         failing = {name for one in planted for name in self.finds.get(one, set()) if name in ran}
+        failing |= self.together.get(frozenset(planted), set()) & set(ran)
         failing |= {self.spoils[name] for name in failing & self.spoils.keys()
                     if self.spoils[name] in ran}
         programs = [Program(f"{mutant.PREFIX}{name}{mutant.SUFFIX}",
@@ -90,14 +92,19 @@ class Files(unittest.TestCase):
         self.assertIn("4 files: 3 with a mutant that no other finds, 1 for another reason, 0 with "
                       "neither", self.text.getvalue())
 
-    def test_halves_where_the_rest_finds_one(self) -> None:
+    def test_asks_who_finds_some_of_each(self) -> None:
         self.finds = {"a": {"abi"}, "b": {"busy", "stress"}, "h": {"hole"}}
         self.assertEqual(self.files(*self.ALL), errors.FAILED)
         self.assertEqual(self.asked()[3:], [
-            ("a b h", "stress"), ("a", "busy hole stress"), ("b h", "abi stress"),
-            ("b", "abi hole stress"), ("h", "abi busy stress")])
+            ("a b h", "stress"), ("a", "stress"), ("b", "stress"), ("h", "stress")])
         self.assertEqual(self.json["busy"]["complaint"], "no mutant is found by it alone")
         self.assertEqual((self.json["abi"]["id"], self.json["hole"]["id"]), ("a", "h"))
+
+    def test_halves_where_they_are_found_together_only(self) -> None:
+        self.finds = {"a": {"abi"}, "b": {"busy"}, "h": {"hole"}}
+        self.together = {frozenset("abh"): {"stress"}}
+        self.assertEqual(self.files(*self.ALL), errors.PASSED)
+        self.assertEqual(self.asked()[7:], [("a", "busy hole stress"), ("b h", "abi stress")])
 
     def test_halves_where_they_cannot_be_planted_together(self) -> None:
         self.finds = {"a": {"abi"}, "b": {"busy"}, "h": {"hole"}}
