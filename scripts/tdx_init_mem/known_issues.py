@@ -119,6 +119,19 @@ MISUSES = (
     ("misuse.vcpu_of_another_gpa_width_is_survived",
      "a vCPU's CPUID with 52 bits of GPA where INIT_VM had 48: KVM_BUG_ON, VM dead",
      VP_WR_FAILED),
+    ("misuse.init_vm_with_*_disguised_fails",
+     "SECURITY: an entry for CPUID 7 without KVM_CPUID_FLAG_SIGNIFCANT_INDEX, and of another index, "
+     "passes INIT_VM's ban of TSX and UMWAIT, whose MSRs KVM does not restore after a TD", ()),
+    ("misuse.init_vm_with_frequency_beyond_16_bits_fails",
+     "KVM_SET_TSC_KHZ of more than TD_PARAMS has bits for: INIT_VM takes what is left of it", ()),
+    ("misuse.exception_by_user_space_is_survived",
+     "an exception by KVM_SET_VCPU_EVENTS, or a KVM_INTERRUPT: cannot be injected, stays for ever, "
+     "warns in KVM_RUN and keeps NMIs from the guest",
+     ("WARNING at arch/x86/kvm/vmx/tdx.c:* tdx_vcpu_run",)),
+    ("misuse.vcpus_of_one_xapic_id_are_survived",
+     "a vCPU before INIT_VCPU whose id has the low 8 bits of another's: APICv is inhibited, "
+     "KVM_BUG_ON in KVM_RUN, VM dead",
+     ("WARNING at arch/x86/kvm/vmx/main.c:* vt_refresh_apicv_exec_ctrl",)),
 )
 
 NESTED = OPEN + ("SECURITY: KVM_GET_NESTED_STATE and KVM_SET_NESTED_STATE take the vCPU of a TD for an "

@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 
 #include "tdx_init_mem.h"
 
@@ -147,45 +148,131 @@ TD_TEST_F(misuse, finalize_without_vcpu_fails)
  * What the module would let the host choose, and KVM does not: TSX and UMWAIT have state that
  * KVM does not switch for a TD.
  */
-#define CPUID_7_EBX_RTM BIT(11)
+#define CPUID_7_EBX_TSX (BIT(4) | BIT(11)) /* HLE and RTM, of which no module takes one */
 #define CPUID_7_ECX_WAITPKG BIT(5)
 
-static void expect_cpuid_refused(struct __test_metadata *_metadata, u32 ebx, u32 ecx)
+static struct kvm_cpuid_entry2 *find_cpuid_7(struct kvm_tdx_init_vm *init)
 {
-	struct kvm_vm *vm = vm_tdx_create_uninit();
-	struct kvm_tdx_init_vm *init = vm_tdx_init_vm_arg(vm);
-	struct td td = { .vm = vm };
-	bool asked = false;
 	u32 i;
 
 	for (i = 0; i < init->cpuid.nent; i++) {
 		struct kvm_cpuid_entry2 *entry = &init->cpuid.entries[i];
 
-		if (entry->function != 7 || entry->index)
+		if (entry->function == 7 && !entry->index)
+			return entry;
+	}
+	return NULL;
+}
+
+/*
+ * The same, as an entry that serves any index, and has another one, which KVM looks at
+ * when it has found it.  It is the last, and the other indices have entries before it.
+ */
+static struct kvm_cpuid_entry2 *disguise(struct kvm_vm *vm, struct kvm_tdx_init_vm *init,
+					 struct kvm_cpuid_entry2 *entry)
+{
+	struct kvm_tdx_capabilities *caps = vm_tdx_get_capabilities(vm);
+	struct kvm_cpuid2 *cpuid = &init->cpuid;
+	struct kvm_cpuid_entry2 disguised = *entry;
+	u32 i, nent = 0;
+
+	for (i = 0; i < cpuid->nent; i++) {
+		if (cpuid->entries[i].function != 7)
+			cpuid->entries[nent++] = cpuid->entries[i];
+	}
+	for (i = 0; i < caps->cpuid.nent; i++) {
+		if (caps->cpuid.entries[i].function != 7 || !caps->cpuid.entries[i].index)
 			continue;
+		cpuid->entries[nent++] = (struct kvm_cpuid_entry2) {
+			.function = 7,
+			.index = caps->cpuid.entries[i].index,
+			.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+		};
+	}
+	free(caps);
+
+	disguised.flags &= ~KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+	disguised.index = 1;
+	cpuid->entries[nent] = disguised;
+	cpuid->nent = nent + 1;
+	return &cpuid->entries[nent];
+}
+
+static int init_vm(struct kvm_vm *vm, struct kvm_tdx_cmd *cmd)
+{
+	return ioctl(vm->fd, KVM_MEMORY_ENCRYPT_OP, cmd);
+}
+
+static void expect_cpuid_refused(struct __test_metadata *_metadata, u32 ebx, u32 ecx,
+				 bool disguised)
+{
+	struct kvm_vm *vm = vm_tdx_create_uninit();
+	struct kvm_tdx_init_vm *init = vm_tdx_init_vm_arg(vm);
+	struct kvm_cpuid_entry2 *entry = find_cpuid_7(init);
+	struct kvm_tdx_cmd cmd = { .id = KVM_TDX_INIT_VM, .data = (uintptr_t)init };
+	struct td td = { .vm = vm };
+
+	if (entry) {
+		if (disguised)
+			entry = disguise(vm, init, entry);
 		entry->ebx |= ebx;
 		entry->ecx |= ecx;
-		asked = true;
-	}
-
-	if (asked)
-		EXPECT_ERRNO(EINVAL, __vm_tdx_vm_ioctl(vm, KVM_TDX_INIT_VM, 0, init));
-	else
+		EXPECT_ERRNO(EINVAL, init_vm(vm, &cmd));
+		EXPECT_EQ(0, cmd.hw_error)
+		{
+			TH_LOG("KVM asked the TDX module, which said 0x%llx", cmd.hw_error);
+		}
+	} else {
 		printf("# the module does not let the host choose any of CPUID 7\n");
+	}
 	expect_alive(_metadata, &td);
 	free(init);
-	EXPECT_ERRNO(0, __vm_tdx_init_vm(vm));
 	kvm_vm_free(vm);
+
+	/* Nothing of it is left. */
+	kvm_vm_free(vm_tdx_create());
 }
 
 TD_TEST_F(misuse, init_vm_with_tsx_fails)
 {
-	expect_cpuid_refused(_metadata, CPUID_7_EBX_RTM, 0);
+	expect_cpuid_refused(_metadata, CPUID_7_EBX_TSX, 0, false);
 }
 
 TD_TEST_F(misuse, init_vm_with_umwait_fails)
 {
-	expect_cpuid_refused(_metadata, 0, CPUID_7_ECX_WAITPKG);
+	expect_cpuid_refused(_metadata, 0, CPUID_7_ECX_WAITPKG, false);
+}
+
+TD_TEST_F(misuse, init_vm_with_tsx_disguised_fails)
+{
+	expect_cpuid_refused(_metadata, CPUID_7_EBX_TSX, 0, true);
+}
+
+TD_TEST_F(misuse, init_vm_with_umwait_disguised_fails)
+{
+	expect_cpuid_refused(_metadata, 0, CPUID_7_ECX_WAITPKG, true);
+}
+
+/*
+ * TD_PARAMS has 16 bits for the frequency, in units of 25 MHz.  What is left of more than
+ * that is a frequency like any other, and not the one that was asked for.
+ */
+#define TSC_UNIT_KHZ 25000ul
+#define TOO_FAST_KHZ ((UINT16_MAX + 1 + 40) * TSC_UNIT_KHZ)
+
+TD_TEST_F(misuse, init_vm_with_frequency_beyond_16_bits_fails)
+{
+	struct kvm_vm *vm = vm_tdx_create_uninit();
+	struct td td = { .vm = vm };
+
+	if (__vm_ioctl(vm, KVM_SET_TSC_KHZ, (void *)TOO_FAST_KHZ)) {
+		/* As well. */
+		EXPECT_EQ(EINVAL, errno);
+	} else {
+		EXPECT_ERRNO(EINVAL, __vm_tdx_init_vm(vm));
+		expect_alive(_metadata, &td);
+	}
+	kvm_vm_free(vm);
 }
 
 /*
@@ -321,6 +408,71 @@ TD_TEST_F(misuse, vcpu_of_another_gpa_width_is_survived)
 	r = __vm_tdx_init_mem_region(vcpu, &region, 0);
 	printf("# INIT_MEM_REGION: %s\n", tdx_errno_name(r ? errno : 0));
 	expect_alive(_metadata, &self->td);
+}
+
+/* The guest is idle: it runs until a signal comes. */
+#define RUN_US 50000
+
+static void misuse_run(struct __test_metadata *_metadata, struct kvm_vcpu *vcpu)
+{
+	struct sigaction action = { .sa_handler = alarm_handler };
+	struct itimerval soon = { .it_value.tv_usec = RUN_US, .it_interval.tv_usec = RUN_US };
+	struct itimerval never = {};
+	int r;
+
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &soon, NULL));
+	r = __vcpu_run(vcpu) ? -errno : 0;
+	setitimer(ITIMER_REAL, &never, NULL);
+	EXPECT_EQ(-EINTR, r)
+	{
+		TH_LOG("KVM_RUN: %s", tdx_errno_name(r));
+	}
+}
+
+/*
+ * Nobody but the module can tell the guest of an exception.  One that user space says was
+ * being told of when the vCPU was saved stays for ever, and bars the way for all others.
+ */
+TD_TEST_F(misuse, exception_by_user_space_is_survived)
+{
+	struct kvm_vcpu_events events = {
+		.flags = KVM_VCPUEVENT_VALID_NMI_PENDING,
+		.exception.injected = 1,
+		.exception.nr = GP_VECTOR,
+		.nmi.pending = 1,
+	};
+	struct td *td = &self->td;
+
+	td_complete(_metadata, td);
+	if (__vcpu_ioctl(td->vcpu, KVM_SET_VCPU_EVENTS, &events))
+		EXPECT_EQ(EINVAL, errno);
+	misuse_run(_metadata, td->vcpu);
+	expect_alive(_metadata, td);
+}
+
+/*
+ * The id of a vCPU that the module does not know is taken for that of its xAPIC, which
+ * has 8 bits of it.  Two of the same end posted interrupts, without which there is no TD.
+ */
+TD_TEST_F(misuse, vcpus_of_one_xapic_id_are_survived)
+{
+	struct td td = { .vm = vm_tdx_create() };
+	int fd;
+
+	td.vcpu = vm_tdx_vcpu_add_uninit(td.vm, 0);
+	fd = __vm_ioctl(td.vm, KVM_CREATE_VCPU, (void *)256ul);
+	/* To refuse it is as well. */
+	if (fd < 0)
+		EXPECT_EQ(EINVAL, errno);
+
+	vm_tdx_init_vcpu(td.vcpu);
+	vm_tdx_finalize(td.vm);
+	misuse_run(_metadata, td.vcpu);
+	expect_alive(_metadata, &td);
+	if (fd >= 0)
+		close(fd);
+	kvm_vm_free(td.vm);
 }
 
 /*
