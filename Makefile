@@ -4,6 +4,7 @@
 #   make test   everything that proves the project itself
 #   make test-lines  every released line from 6.16 on: an hour of kernel builds
 #   make test-kasan  the oldest and the newest of them with KASAN: half an hour and more
+#   make test-distro  the newest with what a distribution's KVM has: minutes
 #   make test-series  the suite after each patch of the series: an hour and a half
 #   make test-mutants  plants one bug after the other: about an hour
 #   make test-files  what no other test file would find, for each of them: more than an hour
@@ -12,7 +13,7 @@
 #   make lint   style of everything in the repository
 #   make check  unit tests of the models only: seconds, no root, no kernel
 
-.PHONY: run test test-lines test-kasan test-series test-mutants test-files test-soak test-speed
+.PHONY: run test test-lines test-kasan test-distro test-series test-mutants test-files test-soak test-speed
 .PHONY: lint check clean
 run:
 	scripts/tdx-init-mem setup
@@ -23,6 +24,9 @@ test-lines:
 
 test-kasan:
 	scripts/prove kasan
+
+test-distro:
+	scripts/prove distro
 
 test-series:
 	scripts/tdx-init-mem setup

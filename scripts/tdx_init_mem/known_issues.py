@@ -137,6 +137,8 @@ MISUSES = (
 NESTED = OPEN + ("SECURITY: KVM_GET_NESTED_STATE and KVM_SET_NESTED_STATE take the vCPU of a TD for an "
                  "ordinary one (to_vmx): the latter loads a VMCS that is other memory, which ends in a "
                  "panic at best")
+NESTED_SMM = OPEN + ("SECURITY: with CONFIG_KVM_SMM, KVM_SET_VCPU_EVENTS puts the vCPU of a TD "
+                     "into SMM, which has it leave a nested mode for which it has no memory")
 
 PREFAULT = "tdx_init_mem_prefault_test"
 PREFAULT_DELETION = ("6.18, pre-fault of a slot that is being deleted says -EAGAIN; until then it "
@@ -180,6 +182,15 @@ OF_RELEASES: typing.Tuple[Known, ...] = (
     # It is memory of something else: anything may follow.
     *(Known("*", "*", "tdx_init_mem_nested_test", case, NESTED, traces) for case, traces in (
         ("nested.state_cannot_be_read", ()), ("nested.state_cannot_be_written", ("*",)))),
+    # --config distro.
+    *(Known("*", "*", *row, False) for row in (
+        ("tdx_init_mem_nested_test", "nested.smm_cannot_be_entered", NESTED_SMM, ("*",)),
+        ("tdx_init_mem_nested_test", "audit.host_is_as_before", "what is left of the former", ()),
+        (MISUSE, "misuse.smi_by_user_space_is_survived", OPEN + "with CONFIG_KVM_SMM, "
+         "KVM_SET_VCPU_EVENTS may have an SMI pending in a TD: KVM_BUG_ON in KVM_RUN, VM dead",
+         ("WARNING at arch/x86/kvm/vmx/main.c:* vt_smi_allowed",)),
+        (MISUSE, "misuse.enlightened_vmcs_is_refused", OPEN + "with CONFIG_KVM_HYPERV, "
+         "KVM_CAP_HYPERV_ENLIGHTENED_VMCS takes the vCPU of a TD for an ordinary one", ()))),
     # Where it began between 6.18 and 7.2 has not been looked at.
     *(Known(line, "*", "tdx_init_mem_hotplug_test", "hotplug.between_calls_goes_on_elsewhere", OFFLINE,
             ("WARNING at arch/x86/virt/vmx/tdx/tdx.c:* tdx_offline_cpu",), line in SEEN)

@@ -451,6 +451,38 @@ TD_TEST_F(misuse, exception_by_user_space_is_survived)
 	expect_alive(_metadata, td);
 }
 
+/* There is no SMM in a TD. */
+TD_TEST_F(misuse, smi_by_user_space_is_survived)
+{
+	struct kvm_vcpu_events events = {
+		.flags = KVM_VCPUEVENT_VALID_SMM,
+		.smi.pending = 1,
+	};
+	struct td *td = &self->td;
+
+	td_complete(_metadata, td);
+	if (__vcpu_ioctl(td->vcpu, KVM_SET_VCPU_EVENTS, &events))
+		EXPECT_EQ(EINVAL, errno);
+	misuse_run(_metadata, td->vcpu);
+	expect_alive(_metadata, td);
+}
+
+/* Nor are there VMCSs of its own, which a hypervisor in it could read and write. */
+TD_TEST_F(misuse, enlightened_vmcs_is_refused)
+{
+	u16 version = 0;
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_HYPERV_ENLIGHTENED_VMCS,
+		.args = { (uintptr_t)&version },
+	};
+
+	EXPECT_EQ(-1, __vcpu_ioctl(self->td.vcpu, KVM_ENABLE_CAP, &cap))
+	{
+		TH_LOG("a TD's vCPU is given enlightened VMCSs of version 0x%x", version);
+	}
+	expect_alive(_metadata, &self->td);
+}
+
 /*
  * The id of a vCPU that the module does not know is taken for that of its xAPIC, which
  * has 8 bits of it.  Two of the same end posted interrupts, without which there is no TD.

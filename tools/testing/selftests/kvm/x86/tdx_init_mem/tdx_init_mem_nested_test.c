@@ -60,7 +60,7 @@ TD_TEST_F(nested, state_cannot_be_written)
 	EXPECT_FALSE(vm_tdx_is_dead(self->td.vm));
 }
 
-/* To enter SMM is to leave nested VMX. */
+/* To enter SMM is to leave nested VMX. Needs CONFIG_KVM_SMM, else KVM has no SMM to enter. */
 TD_TEST_F(nested, smm_cannot_be_entered)
 {
 	struct kvm_vcpu_events events = {
