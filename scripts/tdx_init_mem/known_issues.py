@@ -132,7 +132,17 @@ MISUSES = (
      "a vCPU before INIT_VCPU whose id has the low 8 bits of another's: APICv is inhibited, "
      "KVM_BUG_ON in KVM_RUN, VM dead",
      ("WARNING at arch/x86/kvm/vmx/main.c:* vt_refresh_apicv_exec_ctrl",)),
+    ("misuse.prefault_beyond_gpa_width_ends",
+     "KVM_PRE_FAULT_MEMORY past the TD's GPA width, no slot needed: warns, and retries under SRCU "
+     "until a signal comes; no memslot changes meanwhile",
+     ("WARNING at arch/x86/kvm/mmu/tdp_iter.c:* tdp_iter_start",)),
+    ("misuse.sigkill_ends_a_change_of_attributes",
+     "SECURITY (denial of service): KVM_SET_MEMORY_ATTRIBUTES heeds no signal, and to clear those of "
+     "all addresses is years of work on 7.3, with slots_lock held; older lines run out of memory", ()),
 )
+
+LOGGED = OPEN + ("the end of dirty logging asks for pages of a guest_memfd wherever attributes say "
+                 "private, though the slot has none: warns")
 
 NESTED = OPEN + ("SECURITY: KVM_GET_NESTED_STATE and KVM_SET_NESTED_STATE take the vCPU of a TD for an "
                  "ordinary one (to_vmx): the latter loads a VMCS that is other memory, which ends in a "
@@ -164,6 +174,9 @@ OF_RELEASES: typing.Tuple[Known, ...] = (
           OPEN + "INIT_VM does not mind slots where the shared half is from then on; the same warning",
           ("WARNING at arch/x86/kvm/mmu/tdp_iter.c:* tdp_iter_start",), False),
     *(Known(line, "*", MISUSE, "misuse.*_unmaps_shared_half", SHARED_HALF)
+      for line in ("v6.18", "v6.19", "v7.*")),
+    *(Known(line, "*", MISUSE, "misuse.dirty_logging_ends_where_memory_was_private", LOGGED,
+            ("WARNING at arch/x86/kvm/mmu/mmu.c:* *",), line != "v6.18")
       for line in ("v6.18", "v6.19", "v7.*")),
     *(Known(line, "*", MISUSE, "unfinished.*", VCPU_LISTED, LIST)
       for line in ("v6.16", "v6.17", "v6.18")),

@@ -341,9 +341,24 @@ static void alarm_handler(int __always_unused signo)
 {
 }
 
-TD_TEST_F(misuse, slot_beyond_gpa_width_comes_and_goes)
+static void expect_prefault_ends(struct __test_metadata *_metadata, struct kvm_vcpu *vcpu, u64 gpa)
 {
 	struct sigaction action = { .sa_handler = alarm_handler };
+	int r;
+
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	alarm(STUCK_S);
+	r = misuse_prefault(vcpu, gpa, 1);
+	alarm(0);
+	EXPECT_NE(-EINTR, r)
+	{
+		TH_LOG("KVM_PRE_FAULT_MEMORY goes on until a signal comes");
+	}
+	EXPECT_NE(0, r);
+}
+
+TD_TEST_F(misuse, slot_beyond_gpa_width_comes_and_goes)
+{
 	struct td *td = &self->td;
 	int r;
 
@@ -356,18 +371,18 @@ TD_TEST_F(misuse, slot_beyond_gpa_width_comes_and_goes)
 		return;
 	}
 
-	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
-	alarm(STUCK_S);
-	r = misuse_prefault(td->vcpu, BEYOND_GPAW, 1);
-	alarm(0);
-	EXPECT_NE(-EINTR, r)
-	{
-		TH_LOG("KVM_PRE_FAULT_MEMORY goes on until a signal comes");
-	}
-	EXPECT_NE(0, r);
+	expect_prefault_ends(_metadata, td->vcpu, BEYOND_GPAW);
 	EXPECT_ERRNO(0, __vm_set_user_memory_region2(td->vm, MISUSE_SLOT, 0, BEYOND_GPAW, 0, NULL,
 						     0, 0));
 	expect_alive(_metadata, td);
+}
+
+/* It takes no slot, as KVM looks for one later than for its page tables. */
+TD_TEST_F(misuse, prefault_beyond_gpa_width_ends)
+{
+	td_complete(_metadata, &self->td);
+	expect_prefault_ends(_metadata, self->td.vcpu, BEYOND_GPAW);
+	expect_alive(_metadata, &self->td);
 }
 
 /* Before INIT_VM nobody knows where the shared half begins, and slots may be anywhere. */
@@ -390,6 +405,95 @@ TD_TEST_F(misuse, slot_of_shared_half_made_before_init_vm_goes)
 		td_slot_free(&slot);
 	}
 	kvm_vm_free(td.vm);
+}
+
+/*
+ * A slot without private memory follows one that had it: its attributes are still those,
+ * and so are the page tables.  The end of dirty logging looks whether large pages may
+ * be had again, and may not ask a guest_memfd that is not there.
+ */
+#define LARGE_SIZE (2ul << 20)
+#define LARGE_GPA (2 * TD_GPA)
+
+TD_TEST_F(misuse, dirty_logging_ends_where_memory_was_private)
+{
+	void *map = td_mmap(2 * LARGE_SIZE);
+	void *shared = (void *)(((uintptr_t)map + LARGE_SIZE - 1) & ~(LARGE_SIZE - 1));
+	struct kvm_vm *vm = self->td.vm;
+	struct td_slot private;
+
+	td_slot_create(&private, &self->td, MISUSE_SLOT, LARGE_GPA, LARGE_SIZE / PAGE_SIZE);
+	EXPECT_RESULT(0, td_slot_add(&self->td, &private, 0));
+	vm_set_user_memory_region2(vm, MISUSE_SLOT, 0, LARGE_GPA, 0, NULL, 0, 0);
+	td_slot_free(&private);
+
+	vm_set_user_memory_region2(vm, MISUSE_SLOT, KVM_MEM_LOG_DIRTY_PAGES, LARGE_GPA, LARGE_SIZE,
+				   shared, 0, 0);
+	EXPECT_ERRNO(0, __vm_set_user_memory_region2(vm, MISUSE_SLOT, 0, LARGE_GPA, LARGE_SIZE,
+						     shared, 0, 0));
+	expect_alive(_metadata, &self->td);
+	vm_set_user_memory_region2(vm, MISUSE_SLOT, 0, LARGE_GPA, 0, NULL, 0, 0);
+	munmap(map, 2 * LARGE_SIZE);
+}
+
+/*
+ * A range of memory attributes may be as long as the address space, which is years of
+ * work, with slots_lock held.  Here it is seconds, and SIGKILL ends it at once.
+ */
+#define ATTRIBUTES_MS 3000
+#define ATTRIBUTES_FEW (1ul << 14)
+#define ATTRIBUTES_BEGUN_NS 50000000l
+
+struct clearing {
+	struct td *td;
+	u64 nr_pages;
+};
+
+static int clear_attributes(void *arg)
+{
+	struct clearing *clearing = arg;
+	struct kvm_memory_attributes attributes = {
+		.address = TD_GPA,
+		.size = clearing->nr_pages * PAGE_SIZE,
+	};
+
+	return ioctl(clearing->td->vm->fd, KVM_SET_MEMORY_ATTRIBUTES, &attributes) ? -errno : 0;
+}
+
+/* Nothing else takes time in a task that clears attributes. */
+static bool has_begun(const struct tdx_task *task)
+{
+	struct timespec spent = {};
+	clockid_t clock;
+
+	return !clock_getcpuclockid(task->tid, &clock) && !clock_gettime(clock, &spent) &&
+	       (spent.tv_sec || spent.tv_nsec >= ATTRIBUTES_BEGUN_NS);
+}
+
+TD_TEST_F(misuse, sigkill_ends_a_change_of_attributes)
+{
+	struct clearing clearing = { .td = &self->td, .nr_pages = ATTRIBUTES_FEW };
+	struct tdx_task task;
+	u64 start, took;
+
+	start = tdx_now_ms();
+	EXPECT_EQ(0, clear_attributes(&clearing));
+	took = tdx_now_ms() - start;
+	clearing.nr_pages = ATTRIBUTES_FEW * ATTRIBUTES_MS / max_t(u64, took, 1);
+	vm_mem_set_private(self->td.vm, TD_GPA, TD_SIZE);
+
+	tdx_task_start_apart(&task, "clear_attributes", clear_attributes, &clearing);
+	while (!tdx_task_is_done(&task) && !has_begun(&task))
+		sched_yield();
+	start = tdx_now_ms();
+	EXPECT_TRUE(tdx_task_kill(&task));
+	took = tdx_now_ms() - start;
+	EXPECT_GT(ATTRIBUTES_MS / 4, took)
+	{
+		TH_LOG("KVM_SET_MEMORY_ATTRIBUTES of 0x%lx pages went on for %lu ms after SIGKILL",
+		       clearing.nr_pages, took);
+	}
+	expect_alive(_metadata, &self->td);
 }
 
 /* The TD's GPA width is that of INIT_VM, whatever CPUID its vCPUs are given. */
