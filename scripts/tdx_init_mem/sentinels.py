@@ -22,6 +22,7 @@ TOGETHER = 4
 WORTH: typing.Dict[str, str] = {
     "emulator": "tests the emulated host: what the others make it do, and that it tells of misuse",
     "migrate": "finds a bug of 7.x that no other file finds: known_issues.MIGRATED",
+    "perf": "measures, for compare and a reader, and is no judge of what comes out",
     "stress": "random programs: what it alone finds is a rule that a file is to be written for",
     "stress_race": "random programs of two threads: as for stress",
 }
@@ -138,7 +139,9 @@ def by_its_own(out: steps.Steps, order: mutants.Order, one: Candidate,
         seen = dataclasses.replace(seen, killers=(*own, *seen.killers))
     if own and seen.families == {one.family} and not seen.broken:
         return own
-    out.say(f"mutant {one.mutant}: {seen.summary}")
+    others = tuple(killer for killer in seen.killers if killer.family != one.family)
+    out.say(f"mutant {one.mutant}: "
+            f"{dataclasses.replace(seen, killers=others).summary}{' as well' if own else ''}")
     return ()
 
 

@@ -115,6 +115,7 @@ class Files(unittest.TestCase):
         self.finds = {"a": {"abi", "busy"}, "a2": {"abi"}, "b": {"busy"}, "h": {"hole"}}
         self.assertEqual(self.files(*self.ALL, made("a2", "abi")), errors.PASSED)
         self.assertEqual(self.json["abi"]["id"], "a2")
+        self.assertIn("v7.3/a: found by busy/a.b as well", self.text.getvalue())
 
     def test_what_a_failure_leaves_behind_is_no_finding(self) -> None:
         self.finds = {"a": {"abi"}, "b": {"busy"}, "h": {"hole"}}
