@@ -233,6 +233,21 @@ TD_TEST_F(freed, folio_by_hole_at_last_filled_page)
 	gmem_td_finalize(_metadata, t);
 }
 
+/* The last of them may be those that the folio begins with. */
+TD_TEST_F(freed, folio_by_hole_at_its_beginning)
+{
+	struct gmem_td *t = &self->t;
+
+	ASSERT_EQ(0, gmem_add(&t->g, t->td.vcpu, 0, 2));
+	ASSERT_EQ(0, gmem_add(&t->g, t->td.vcpu, 384, 1));
+	ASSERT_EQ(0, gmem_punch(&t->g, 384, 1));
+	gmem_expect_nr_huge(_metadata, self->nr_huge, 1);
+	gmem_expect_source(_metadata, t, 0, 2);
+	ASSERT_EQ(0, gmem_punch(&t->g, 0, 2));
+	gmem_expect_nr_huge(_metadata, self->nr_huge, 0);
+	gmem_td_finalize(_metadata, t);
+}
+
 #define LEAK_ROUNDS 40
 
 /* Gone from the file is not free: each round would lose a folio. */
