@@ -441,7 +441,7 @@ TD_TEST_F(misuse, dirty_logging_ends_where_memory_was_private)
  * work, with slots_lock held.  Here it is seconds, and SIGKILL ends it at once.
  */
 #define ATTRIBUTES_MS 3000
-#define ATTRIBUTES_FEW (1ul << 14)
+#define ATTRIBUTES_FEW 16384ul
 #define ATTRIBUTES_BEGUN_NS 50000000l
 
 struct clearing {
