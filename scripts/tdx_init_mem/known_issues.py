@@ -136,13 +136,15 @@ MISUSES = (
      "KVM_PRE_FAULT_MEMORY past the TD's GPA width, no slot needed: warns, and retries under SRCU "
      "until a signal comes; no memslot changes meanwhile",
      ("WARNING at arch/x86/kvm/mmu/tdp_iter.c:* tdp_iter_start",)),
-    ("misuse.sigkill_ends_a_change_of_attributes",
-     "SECURITY (denial of service): KVM_SET_MEMORY_ATTRIBUTES heeds no signal, and to clear those of "
-     "all addresses is years of work on 7.3, with slots_lock held; older lines run out of memory", ()),
 )
 
 LOGGED = OPEN + ("the end of dirty logging asks for pages of a guest_memfd wherever attributes say "
                  "private, though the slot has none: warns")
+
+# How long a range takes is scaled from one sample: where that is far too long, SIGKILL comes last.
+ATTRIBUTES = OPEN + ("SECURITY (denial of service): KVM_SET_MEMORY_ATTRIBUTES heeds no signal; to clear "
+                     "those of all addresses is years of work on 7.3, with slots_lock held; older lines "
+                     "run out of memory")
 
 NESTED = OPEN + ("SECURITY: KVM_GET_NESTED_STATE and KVM_SET_NESTED_STATE take the vCPU of a TD for an "
                  "ordinary one (to_vmx): the latter loads a VMCS that is other memory, which ends in a "
@@ -169,6 +171,7 @@ OFFLINE = OPEN + "tdx_offline_cpu() flushes the cache in a thread that may be pr
 
 OF_RELEASES: typing.Tuple[Known, ...] = (
     *(Known("*", "*", MISUSE, case, OPEN + why, traces) for case, why, traces in MISUSES),
+    Known("*", "*", MISUSE, "misuse.sigkill_ends_a_change_of_attributes", ATTRIBUTES, (), False),
     # The same warning, once per boot.
     Known("*", "*", MISUSE, "misuse.slot_of_shared_half_made_before_init_vm_goes",
           OPEN + "INIT_VM does not mind slots where the shared half is from then on; the same warning",
